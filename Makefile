@@ -1,0 +1,52 @@
+# Everything a newcomer needs: `make serve` runs the server, `make test` proves it.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+N      ?= 25
+
+.DEFAULT_GOAL := help
+.PHONY: help setup serve migrate test check conformance crash bench clean
+
+help:            ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with make PYTHON=python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
+		echo "python3-venv is missing; installing it"; \
+		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; } \
+			|| { echo "please install python3-venv first (as root: apt-get install python3-venv)"; exit 1; }; \
+		$(PYTHON) -m venv --clear $(VENV); }
+	@echo "installing into $(VENV) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+serve: setup     ## run the server on its defaults: 127.0.0.1:5000, store in ./data, Docker Hub behind it
+	@exec $(BIN)/mirror serve --config config.example.toml
+
+migrate: setup   ## bring the index of ./data up to date (serve does it too)
+	@$(BIN)/mirror migrate --config config.example.toml
+
+test: setup      ## all tests; what cannot run here is named at the end
+	@$(BIN)/python -m pytest
+
+check: setup     ## format, lint, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+conformance: setup  ## the official OCI conformance suite, both versions (needs Go)
+	@$(BIN)/python -m tests.conformance
+
+crash: setup     ## kill -9 the server N times during pushes (make crash N=1000)
+	@$(BIN)/python -m tests.crash --kills $(N)
+
+bench: setup     ## measure against docker-registry and nginx; writes docs/benchmark.*
+	@$(BIN)/python -m bench
+
+clean:
+	rm -rf $(VENV) .bench .conformance dist build

@@ -1,0 +1,165 @@
+"""The servers compared: this project's mirror, docker-registry and nginx, each a process with an owner."""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from bench import configs
+from bench.content import Content
+
+MIRROR = "mirror"
+REGISTRY = "docker-registry"
+NGINX = "nginx"
+
+_CHECKOUT = Path(__file__).resolve().parent.parent
+_START_SECONDS = 30
+_STOP_SECONDS = 15
+
+
+class DidNotStart(Exception):
+    """The server never said it was ready; carries the end of its log."""
+
+
+@dataclass(frozen=True)
+class Server:
+    name: str
+    pid: int
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+
+@dataclass(frozen=True)
+class Origin(Server):
+    """nginx with the content as static files: the upstream of the mirrors, and the yardstick of the warm rows."""
+
+    limited_port: int
+    access_log: Path
+
+
+def versions() -> dict[str, str]:
+    return {
+        MIRROR: version("registry-mirror"),
+        REGISTRY: _first_match(["docker-registry", "--version"], r"(\d[\w.+]*)$"),
+        NGINX: _first_match(["nginx", "-v"], r"nginx/([\d.]+)"),
+        "wrk": _first_match(["wrk", "-v"], r"wrk \S*?(\d[\d.]*)"),
+    }
+
+
+def missing_programs() -> list[str]:
+    return [program for program in ("docker-registry", "nginx", "wrk") if not _program(program)]
+
+
+@contextmanager
+def origin(folder: Path, content: Content, static: Path) -> Iterator[Origin]:
+    folder.mkdir()
+    port, limited_port = _free_port(), _free_port()
+    tags = (f"/v2/{content.repository}/manifests/{tag} {digest};" for tag, digest in content.tags.items())
+    (folder / "tags.map").write_text("\n".join(tags))
+    config = folder / "nginx.conf"
+    config.write_text(configs.nginx(folder, static, port, limited_port))
+    command = [_program("nginx"), "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(config)]
+    with _running(NGINX, command, folder, lambda: _answers(port)) as (process, _):
+        yield Origin(NGINX, process.pid, port, limited_port, folder / "access.log")
+
+
+@contextmanager
+def docker_registry(folder: Path, upstream: str = "") -> Iterator[Server]:
+    """A plain registry, or with an upstream a pull-through proxy (it cannot be both)."""
+    folder.mkdir()
+    port = _free_port()
+    config = folder / "config.yml"
+    config.write_text(configs.docker_registry(folder / "store", port, upstream))
+    command = [_program("docker-registry"), "serve", str(config)]
+    with _running(REGISTRY, command, folder, lambda: _answers(port)) as (process, _):
+        yield Server(REGISTRY, process.pid, port)
+
+
+@contextmanager
+def mirror(folder: Path, upstream: str) -> Iterator[Server]:
+    folder.mkdir()
+    config = folder / "config.toml"
+    config.write_text(configs.mirror(folder / "store", upstream))
+    command = [sys.executable, "-m", "mirror", "serve", "--config", str(config)]
+    announcement = folder / "stdout.log"
+    with _running(MIRROR, command, folder, lambda: _announced_port(announcement)) as (process, port):
+        yield Server(MIRROR, process.pid, port)
+
+
+@contextmanager
+def _running(
+    name: str, command: list[str], folder: Path, ready: Callable[[], int]
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """A server in a session of its own, its output in files; gone, with all its children, when the block ends."""
+    with (folder / "stdout.log").open("wb") as stdout, (folder / "stderr.log").open("wb") as stderr:
+        process = subprocess.Popen(command, cwd=_CHECKOUT, stdout=stdout, stderr=stderr, start_new_session=True)
+    try:
+        yield process, _wait_until_ready(name, process, folder, ready)
+    finally:
+        _stop(process)
+        shutil.rmtree(folder / "store", ignore_errors=True)
+
+
+def _wait_until_ready(name: str, process: subprocess.Popen[bytes], folder: Path, ready: Callable[[], int]) -> int:
+    deadline = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        if port := ready():
+            return port
+        time.sleep(0.05)
+    raise DidNotStart(f"{name}: {_last_words(folder)}")
+
+
+def _last_words(folder: Path) -> str:
+    logs = [path for path in folder.glob("*.log") if path.stat().st_size and path.name != "access.log"]
+    lines = [line.strip() for path in sorted(logs) for line in path.read_text(errors="replace").splitlines()]
+    return lines[-1].replace(str(_CHECKOUT), ".") if lines else "it said nothing"
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _answers(port: int) -> int:
+    """The port, once something listens there."""
+    with socket.socket() as probe:
+        return port if probe.connect_ex(("127.0.0.1", port)) == 0 else 0
+
+
+def _announced_port(stdout: Path) -> int:
+    match = re.search(r"listening on http://\S+?:(\d+)", stdout.read_text(errors="replace"))
+    return int(match[1]) if match else 0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _program(name: str) -> str:
+    """Debian keeps servers in sbin, which is not on every user's path."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin") or ""
+
+
+def _first_match(command: list[str], pattern: str) -> str:
+    done = subprocess.run([_program(command[0]), *command[1:]], capture_output=True, text=True)
+    match = re.search(pattern, (done.stdout + done.stderr).strip(), re.MULTILINE)
+    return match[1] if match else "unknown"

@@ -1,0 +1,284 @@
+"""The rows of the table: what each does, under which load, from which state of the caches, and what is promised."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+
+from bench.configs import LIMITED_BYTES_PER_SECOND
+from bench.content import MIB, Blob, Image
+from bench.load import Figures, drive, hammer
+from bench.measure import measured
+from bench.peers import MIRROR, NGINX, REGISTRY, Server
+from bench.results import Bar, Kind, Sample
+from bench.stage import REPOSITORY, Stage, verify
+from bench.upstream import Watch
+
+GIB = 1024 * MIB
+
+Case = Callable[[int], Sample]
+Prepare = Callable[[Stage, str, ExitStack], Case]
+
+_WARM_DOWNLOADS = 12
+_WRK_CONNECTIONS = 4
+_HERD = 50
+_SMALL_BLOBS = 300
+_SMALL_SIZE = 1024
+
+
+@dataclass(frozen=True)
+class Metric:
+    key: str
+    title: str
+    unit: str
+
+
+@dataclass(frozen=True)
+class Row:
+    key: str
+    number: str
+    title: str
+    load: str
+    state: str
+    peers: dict[str, str]  # who takes part, and as what
+    metrics: tuple[Metric, ...]  # the first one is the headline; there, less is better
+    bars: tuple[Bar, ...]
+    prepare: Prepare
+
+    def metric(self, key: str) -> Metric:
+        return next(metric for metric in self.metrics if metric.key == key)
+
+
+def _warm_blob(stage: Stage, peer: str, stack: ExitStack) -> Case:
+    blob = stage.content.blobs[0]
+    server = stage.warm(peer, stack, (blob,))
+    gib = _WARM_DOWNLOADS * blob.size / GIB
+
+    def sample(_: int) -> Sample:
+        figures, usage = measured(partial(_pull, server, blob, _WARM_DOWNLOADS), server.pid)
+        return {"cpu": usage.cpu / gib, "rate": gib / figures["wall"], "peak": usage.peak}
+
+    return sample
+
+
+def _warm_manifest(stage: Stage, peer: str, stack: ExitStack) -> Case:
+    image = stage.content.images[0]
+    server = stage.warm(peer, stack, image.blobs, image)
+    url = f"{server.url}/v2/{REPOSITORY}/manifests/{image.tag}"
+    hit = partial(hammer, url, stage.wrk_seconds, _WRK_CONNECTIONS, stage.folder)
+    hit()
+
+    def sample(_: int) -> Sample:
+        figures, usage = measured(hit, server.pid)
+        rate = figures["requests"] / figures["seconds"]
+        return {"cpu": usage.cpu / figures["requests"], "rate": rate, "p99": figures["p99"], "peak": usage.peak}
+
+    return sample
+
+
+def _cold_blob(stage: Stage, peer: str, stack: ExitStack, limited: bool) -> Case:
+    server = stage.proxy(peer, stack, stage.limited_origin if limited else stage.origin)
+
+    def sample(number: int) -> Sample:
+        blob = stage.content.blobs[number]
+        return _cold(stage, server, (blob,), partial(_pull, server, blob, 1))
+
+    return sample
+
+
+def _blob_herd(stage: Stage, peer: str, stack: ExitStack) -> Case:
+    server = stage.proxy(peer, stack, stage.origin)
+
+    def sample(number: int) -> Sample:
+        blob = stage.content.blobs[number]
+        return _cold(stage, server, (blob,), partial(_herd, server, blob))
+
+    return sample
+
+
+def _image_herd(stage: Stage, peer: str, stack: ExitStack) -> Case:
+    server = stage.proxy(peer, stack, stage.origin)
+
+    def sample(number: int) -> Sample:
+        image = stage.content.images[number]
+        return _cold(stage, server, image.blobs, partial(_crowd, server, image))
+
+    return sample
+
+
+def _push(stage: Stage, peer: str, stack: ExitStack) -> Case:
+    server = stage.registry(peer, stack)
+
+    def sample(number: int) -> Sample:
+        blob = stage.content.blobs[number]
+        blob.warm()
+        work = partial(drive, "push", server.port, repository=REPOSITORY, path=str(blob.path), digest=blob.digest)
+        figures, usage = measured(work, server.pid)
+        verify(server, (blob,))
+        return {"wall": figures["wall"], "cpu": usage.cpu, "peak": usage.peak}
+
+    return sample
+
+
+def _push_small(stage: Stage, peer: str, stack: ExitStack) -> Case:
+    server = stage.registry(peer, stack)
+    work = partial(drive, "push_small", server.port, repository=REPOSITORY, size=_SMALL_SIZE, count=_SMALL_BLOBS)
+
+    def sample(_: int) -> Sample:
+        figures, usage = measured(work, server.pid)
+        wall = figures["wall"] / _SMALL_BLOBS
+        return {"wall": wall, "rate": 1 / wall, "cpu": usage.cpu / _SMALL_BLOBS, "peak": usage.peak}
+
+    return sample
+
+
+def _cold(stage: Stage, server: Server, blobs: tuple[Blob, ...], work: Callable[[], Figures]) -> Sample:
+    """A pull of what the server does not have yet, with an eye on the upstream."""
+    for blob in blobs:
+        blob.warm()
+    watch = Watch(stage.origin, stage.content)
+    figures, usage = measured(work, server.pid, (stage.origin.pid,))
+    traffic = watch.traffic()
+    verify(server, blobs)
+    return {
+        **figures,
+        "cpu": usage.cpu,
+        "downloads": traffic.downloads_per_object,
+        "requests": traffic.requests,
+        "peak": usage.peak,
+    }
+
+
+def _pull(server: Server, blob: Blob, times: int) -> Figures:
+    return drive("pull", server.port, repository=REPOSITORY, digest=blob.digest, size=blob.size, times=times)
+
+
+def _herd(server: Server, blob: Blob) -> Figures:
+    return drive("herd", server.port, repository=REPOSITORY, digest=blob.digest, size=blob.size, clients=_HERD)
+
+
+def _crowd(server: Server, image: Image) -> Figures:
+    return drive("image_herd", server.port, repository=REPOSITORY, tag=image.tag, clients=_HERD)
+
+
+_WALL = Metric("wall", "wall time", "s")
+_CPU = Metric("cpu", "server CPU", "s")
+_PEAK = Metric("peak", "peak memory", "B")
+_FIRST_BYTE = Metric("first_byte", "first byte", "s")
+_DOWNLOADS = Metric("downloads", "upstream GETs per object", "")
+_REQUESTS = Metric("requests", "upstream requests", "")
+
+_THROUGH = {MIRROR: "mirror", NGINX: "upstream directly", REGISTRY: "docker-registry (proxy)"}
+_CACHES = {MIRROR: "mirror", REGISTRY: "docker-registry (proxy)"}
+_COLD = "a blob the server has never seen, fresh in every round; the upstream's file is in the page cache"
+_EMPTY = "a blob the server has never seen, fresh in every round; the client's file is in the page cache"
+
+ROWS = (
+    Row(
+        key="warm-blob",
+        number="P1",
+        title="Warm blob, 256 MiB",
+        load=f"1 client, 1 connection, {_WARM_DOWNLOADS} plain HTTP GETs in a row",
+        state="stored and in the page cache; the mirror pulled it through, docker-registry had it pushed, "
+        "nginx serves a static file with sendfile",
+        peers={MIRROR: "mirror", NGINX: "nginx (static file)", REGISTRY: "docker-registry"},
+        metrics=(Metric("cpu", "server CPU per GiB", "s"), Metric("rate", "throughput", "GiB/s"), _PEAK),
+        bars=(Bar("cpu", Kind.RATIO_AT_MOST, 1.3, NGINX), Bar("cpu", Kind.RATIO_AT_MOST, 1.0, REGISTRY)),
+        prepare=_warm_blob,
+    ),
+    Row(
+        key="warm-manifest",
+        number="P2",
+        title="Warm manifest by tag",
+        load=f"wrk, {_WRK_CONNECTIONS} keep-alive connections, fixed time; each server writes its access log to a file",
+        state="stored; the mirror pulled it through and its tag is fresh, docker-registry had it pushed",
+        peers={MIRROR: "mirror", NGINX: "nginx (static file)", REGISTRY: "docker-registry"},
+        metrics=(
+            Metric("cpu", "server CPU per request", "s"),
+            Metric("rate", "requests", "1/s"),
+            Metric("p99", "p99", "s"),
+            _PEAK,
+        ),
+        bars=(Bar("cpu", Kind.RATIO_AT_MOST, 0.12, REGISTRY), Bar("p99", Kind.RATIO_AT_MOST, 1.0, REGISTRY)),
+        prepare=_warm_manifest,
+    ),
+    Row(
+        key="cold-blob",
+        number="P3",
+        title="Cold blob through the proxy, 256 MiB",
+        load="1 client, 1 GET; upstream on loopback, unlimited",
+        state=_COLD,
+        peers=_THROUGH,
+        metrics=(_WALL, _CPU, _FIRST_BYTE, _DOWNLOADS, _REQUESTS, _PEAK),
+        bars=(
+            Bar("wall", Kind.RATIO_AT_MOST, 0.75, REGISTRY),
+            Bar("first_byte", Kind.DIFFERENCE_AT_MOST, 0.020, NGINX),
+        ),
+        prepare=partial(_cold_blob, limited=False),
+    ),
+    Row(
+        key="cold-blob-limited",
+        number="P3",
+        title="The same, upstream at 100 MB/s",
+        load=f"1 client, 1 GET; upstream gives {LIMITED_BYTES_PER_SECOND // 10**6} MB/s to each connection",
+        state=_COLD,
+        peers=_THROUGH,
+        metrics=(_WALL, _CPU, _FIRST_BYTE, _DOWNLOADS, _REQUESTS, _PEAK),
+        bars=(
+            Bar("wall", Kind.RATIO_AT_MOST, 1.15, NGINX),
+            Bar("first_byte", Kind.DIFFERENCE_AT_MOST, 0.020, NGINX),
+        ),
+        prepare=partial(_cold_blob, limited=True),
+    ),
+    Row(
+        key="herd-blob",
+        number="P4",
+        title=f"{_HERD} clients, one cold 256 MiB blob",
+        load=f"{_HERD} clients at once, 1 GET each; upstream on loopback, unlimited",
+        state=_COLD,
+        peers=_CACHES,
+        metrics=(_WALL, _CPU, _DOWNLOADS, _REQUESTS, _PEAK),
+        bars=(Bar("downloads", Kind.ALWAYS, 1), Bar("wall", Kind.RATIO_AT_MOST, 0.6, REGISTRY)),
+        prepare=_blob_herd,
+    ),
+    Row(
+        key="herd-image",
+        number="P4",
+        title=f"{_HERD} clients, one cold image of 10 layers",
+        load=f"{_HERD} clients at once; each takes the manifest, then config and 10 layers of 16 MiB, three at a time",
+        state="an image the server has never seen, fresh in every round; the upstream's files are in the page cache",
+        peers=_CACHES,
+        metrics=(_WALL, _CPU, _DOWNLOADS, _REQUESTS, _PEAK),
+        bars=(Bar("downloads", Kind.ALWAYS, 1), Bar("wall", Kind.RATIO_AT_MOST, 0.6, REGISTRY)),
+        prepare=_image_herd,
+    ),
+    Row(
+        key="push-blob",
+        number="P6",
+        title="Push of one 256 MiB blob",
+        load="1 client, 1 connection: POST, one PATCH, PUT; the mirror syncs file and directory before 201, "
+        "docker-registry its file only",
+        state=_EMPTY,
+        peers={MIRROR: "mirror", REGISTRY: "docker-registry"},
+        metrics=(_WALL, _CPU, _PEAK),
+        bars=(Bar("wall", Kind.RATIO_AT_MOST, 1.0, REGISTRY),),
+        prepare=_push,
+    ),
+    Row(
+        key="push-small",
+        number="P7",
+        title="Pushes of 1 KiB blobs",
+        load=f"1 client, 1 keep-alive connection, {_SMALL_BLOBS} blobs one after the other: POST, PUT; "
+        "the mirror syncs file, directory and index before each 201, docker-registry its files only",
+        state="blobs the server has never seen",
+        peers={MIRROR: "mirror", REGISTRY: "docker-registry"},
+        metrics=(
+            Metric("wall", "wall time per blob", "s"),
+            Metric("rate", "blobs", "1/s"),
+            Metric("cpu", "server CPU per blob", "s"),
+            _PEAK,
+        ),
+        bars=(Bar("rate", Kind.RATIO_AT_LEAST, 2.0, REGISTRY),),
+        prepare=_push_small,
+    ),
+)

@@ -1,0 +1,94 @@
+"""The command `mirror`. What a command needs is imported when it runs, so that `--help` is quick."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mirror import __version__
+from mirror.errors import StartError
+from storage.errors import StorageError
+
+cli = typer.Typer(name="mirror", no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", envvar="MIRROR_CONFIG", help="TOML file; without it the built-in defaults apply."),
+]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"registry-mirror {__version__}")
+        raise typer.Exit
+
+
+@cli.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """A container-registry mirror and pull-through cache.
+
+    Every key of the configuration can be set by environment, too: MIRROR_SERVER__LISTEN is listen of [server].
+    """
+
+
+@cli.command()
+def serve(config: ConfigOption = None) -> None:
+    """Run the server until SIGTERM. Prints `listening on http://…` when it is ready; logs go to standard error.
+
+    Example: mirror serve --config /etc/registry-mirror/config.toml
+    """
+    import asyncio
+
+    from mirror import app, logs
+    from mirror.config import load_config
+
+    loaded = load_config(config, os.environ)
+    logs.configure(loaded.log)
+    asyncio.run(app.serve(loaded))
+
+
+@cli.command()
+def migrate(config: ConfigOption = None) -> None:
+    """Make the store's index, or bring it up to date. `serve` does it too; the store must not be in use.
+
+    Example: mirror migrate --config /etc/registry-mirror/config.toml
+    """
+    from mirror.config import load_config
+    from storage.store import migrate_store
+
+    root = load_config(config, os.environ).storage.root
+    changed = migrate_store(root)
+    typer.echo(f"{root}: the index {'is up to date now' if changed else 'was up to date'}")
+
+
+@cli.command("check-config")
+def check_config(config: ConfigOption = None) -> None:
+    """Check the configuration and print what is in effect, secrets masked. Exits 2 where something is wrong.
+
+    Example: MIRROR_SERVER__LISTEN=[::]:5000 mirror check-config --config config.toml
+    """
+    from mirror.config import load_config, to_toml
+
+    loaded = load_config(config, os.environ)
+    for upstream in loaded.upstreams.values():
+        upstream.read_password()
+    typer.echo(to_toml(loaded), nl=False)
+
+
+def main() -> None:
+    """Run the command line; expected failures are a message and an exit code, never a traceback."""
+    try:
+        cli()
+    except (StartError, StorageError) as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(error.exit_code if isinstance(error, StartError) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,153 @@
+"""The composition root: everything is built here, handed what it needs, and closed in the reverse order."""
+
+import asyncio
+import contextlib
+import logging
+import resource
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from aiohttp import web
+
+from mirror.config import Config, Listen
+from mirror.discovery.lists import Lists
+from mirror.errors import ListenError
+from mirror.http.access import AccessLogger
+from mirror.http.keys import SERVICES, Services
+from mirror.http.middleware import answer_errors
+from mirror.http.routes import routes
+from mirror.management.delete import Deletions
+from mirror.management.sweep import Sweeper
+from mirror.pull.blob import BlobPulls
+from mirror.pull.download import Downloads
+from mirror.pull.manifest import ManifestPulls
+from mirror.push.manifest import ManifestPushes
+from mirror.push.upload import Uploads
+from mirror.routing import Names
+from mirror.upstream.client import UpstreamClient
+from storage.store import open_store
+
+log = logging.getLogger(__name__)
+
+# Longer than what reverse proxies keep idle connections for; also the time a client has for a request's head.
+_KEEPALIVE_SECONDS = 75.0
+_READ_BUFFER = 2**18
+# Lazy-pulling clients ask for hundreds of ranges in one header.
+_MAX_HEADER = 64 * 1024
+
+
+@asynccontextmanager
+async def build(config: Config, clock: Callable[[], float] = time.time) -> AsyncIterator[web.Application]:
+    """The application, ready to serve. Raises StoreInUse, StoreUnusable, ConfigError."""
+    async with AsyncExitStack() as stack:
+        store = await stack.enter_async_context(open_store(config.storage.root, clock))
+        upstreams: dict[str, UpstreamClient] = {}
+        for upstream in config.upstreams.values():
+            client = upstreams[upstream.host] = UpstreamClient(upstream, upstream.read_password())
+            stack.push_async_callback(client.close)
+        downloads = Downloads(store, upstreams)
+        stack.push_async_callback(downloads.close)
+        manifest_pulls = ManifestPulls(store, upstreams, clock)
+        stack.push_async_callback(manifest_pulls.close)
+        blob_pulls = BlobPulls(store, downloads, upstreams)
+        stack.push_async_callback(blob_pulls.close)
+        sweeper = asyncio.create_task(Sweeper(store, config.registry.upload_ttl).run())
+        stack.push_async_callback(_cancel, sweeper)
+
+        app = web.Application(middlewares=[answer_errors])
+        default = next((upstream.host for upstream in config.upstreams.values() if upstream.default), None)
+        app[SERVICES] = Services(
+            external_url=config.server.external_url,
+            names=Names(upstreams, default),
+            store=store,
+            manifest_pulls=manifest_pulls,
+            blob_pulls=blob_pulls,
+            manifest_pushes=ManifestPushes(store, config.registry.sparse_manifests),
+            uploads=Uploads(store),
+            lists=Lists(store, upstreams),
+            deletions=Deletions(store),
+        )
+        app.add_routes(routes())
+        yield app
+
+
+@asynccontextmanager
+async def serving(config: Config) -> AsyncIterator[str]:
+    """A running server; gives its URL. At the end it stops listening and lets requests finish."""
+    async with build(config) as app:
+        runner = web.AppRunner(
+            app,
+            access_log_class=AccessLogger,
+            access_log=logging.getLogger("mirror.access"),
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+            shutdown_timeout=config.server.drain_timeout,
+            auto_decompress=False,
+            read_bufsize=_READ_BUFFER,
+            max_field_size=_MAX_HEADER,
+        )
+        await runner.setup()
+        try:
+            listener = listen(config.server.listen)
+            await web.SockSite(runner, listener, backlog=1024).start()
+            host, port = listener.getsockname()[:2]
+            yield f"http://{Listen(host, port)}"
+        finally:
+            await runner.cleanup()
+
+
+async def serve(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT. A second signal ends the waiting for requests under way."""
+    _raise_file_limit()
+    stop = asyncio.Event()
+    serving_task = asyncio.create_task(_serve_until(config, stop))
+    loop = asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if stop.is_set():
+            serving_task.cancel()
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_signal)
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving_task
+
+
+async def _serve_until(config: Config, stop: asyncio.Event) -> None:
+    async with serving(config) as url:
+        print(f"listening on {url}", flush=True)
+        await stop.wait()
+        log.info("stopping: no new requests, waiting for those under way")
+    log.info("stopped")
+
+
+def listen(address: Listen) -> socket.socket:
+    """A listening socket; raises ListenError with what to do about it."""
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        listener.bind((address.host, address.port))
+    except OSError as error:
+        listener.close()
+        raise ListenError(
+            f"cannot listen on {address}: {error.strerror}; set server.listen to another address"
+        ) from error
+    return listener
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+def _raise_file_limit() -> None:
+    """Each client and each download needs files; the usual soft limit of 1024 is for programs that use select()."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,258 @@
+"""The configuration: a TOML file, every key also by environment, read once and checked whole.
+
+`MIRROR_SERVER__LISTEN` is `listen` of `[server]`; deeper levels are joined by `__` too. Nothing else in the project
+reads the environment.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    ValidationError,
+)
+from pydantic import model_validator as whole
+
+from mirror.errors import ConfigError
+
+_SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_SIZES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+_DURATIONS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_QUANTITY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([a-z]*)", re.ASCII)
+_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
+_PREFIX = "MIRROR_"
+
+
+class Listen(NamedTuple):
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _quantity(value: object, units: Mapping[str, float], example: str) -> float:
+    match = _QUANTITY.fullmatch(str(value).strip().lower())
+    if isinstance(value, bool) or match is None or match[2] not in units:
+        raise ValueError(f"{value!r} is not understood; write it like {example}")
+    return float(match[1]) * units[match[2]]
+
+
+def parse_size(value: object) -> int:
+    """`100GiB`, `1.5 MB` or a number → bytes; raises ValueError."""
+    return int(_quantity(value, _SIZES, "100GiB or 500MB"))
+
+
+def parse_duration(value: object) -> float:
+    """`15m`, `1.5h` or a number → seconds; raises ValueError."""
+    return _quantity(value, _DURATIONS, "30s, 15m or 24h")
+
+
+def parse_listen(value: object) -> Listen:
+    """`127.0.0.1:5000`, `[::]:5000`, `:5000` → host and port; raises ValueError."""
+    if isinstance(value, Listen):
+        return value
+    host, _, port = str(value).rpartition(":")
+    if not port.isascii() or not port.isdigit() or int(port) > 65535 or (":" in host and not host.startswith("[")):
+        raise ValueError(f"{value!r} is not an address; write it like 127.0.0.1:5000 or [::]:5000")
+    return Listen(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - only where the user left the host out
+
+
+def _host(value: str) -> str:
+    if _HOST.fullmatch(value.lower()) is None:
+        raise ValueError(f"{value!r} is not a host; write it like ghcr.io or 127.0.0.1:5001, without scheme or path")
+    return value.lower()
+
+
+def _base_url(value: str) -> str:
+    parts = urlsplit(value)
+    extra = parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/")
+    if parts.scheme not in ("http", "https") or not parts.hostname or extra:
+        raise ValueError(f"{value!r} is not a base URL; write it like https://registry.example.com")
+    return value.rstrip("/")
+
+
+def _listed(value: object) -> object:
+    """In the environment a list is written with commas."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Size = Annotated[int, BeforeValidator(parse_size)]
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+Address = Annotated[Listen, BeforeValidator(parse_listen), PlainSerializer(str)]
+Host = Annotated[str, AfterValidator(_host)]
+Hosts = Annotated[tuple[Host, ...], BeforeValidator(_listed)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+OptionalUrl = Annotated[str, AfterValidator(lambda value: _base_url(value) if value else "")]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Server(Section):
+    listen: Address = Listen("127.0.0.1", 5000)
+    external_url: OptionalUrl = ""
+    drain_timeout: Duration = 30.0
+
+
+class Storage(Section):
+    root: Path = Path("data")
+
+
+class Registry(Section):
+    sparse_manifests: Literal["index", "all", "none"] = "index"
+    upload_ttl: Duration = 24 * 3600.0
+
+
+class Upstream(Section):
+    """One registry that is pulled from."""
+
+    host: Host
+    url: BaseUrl
+    default: bool = False
+    token_hosts: Hosts = ()
+    redirect_hosts: Hosts = ()
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    password_file: Path | None = None
+    tag_ttl: Duration = 300.0
+    connect_timeout: Duration = 10.0
+    read_timeout: Duration = 30.0
+    revalidate_timeout: Duration = 5.0
+
+    @whole(mode="after")
+    def _check_credentials(self) -> "Upstream":
+        secret = bool(self.password.get_secret_value()) + (self.password_file is not None)
+        if secret > 1:
+            raise ValueError("give either password or password_file, not both")
+        if bool(self.username) != bool(secret):
+            raise ValueError("username goes with password or password_file")
+        return self
+
+    def read_password(self) -> str:
+        """The password, from its file if it is kept in one. Blocking; raises ConfigError."""
+        if self.password_file is None:
+            return self.password.get_secret_value()
+        try:
+            return self.password_file.read_text().strip()
+        except OSError as error:
+            raise ConfigError(f"password_file {self.password_file}: {error.strerror}") from error
+
+
+class Log(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+    access: bool = True
+
+
+DOCKER_HUB = {
+    "host": "docker.io",
+    "url": "https://registry-1.docker.io",
+    "default": True,
+    "token_hosts": ["auth.docker.io"],
+}
+
+
+class Config(Section):
+    """The whole configuration, checked."""
+
+    server: Server = Server()
+    storage: Storage = Storage()
+    registry: Registry = Registry()
+    upstreams: dict[str, Upstream] = {}
+    log: Log = Log()
+
+    @whole(mode="after")
+    def _check_upstreams(self) -> "Config":
+        hosts = [upstream.host for upstream in self.upstreams.values()]
+        twice = {host for host in hosts if hosts.count(host) > 1}
+        if twice:
+            raise ValueError(f"upstreams: {', '.join(sorted(twice))} is the host of more than one")
+        if sum(upstream.default for upstream in self.upstreams.values()) > 1:
+            raise ValueError("upstreams: only one can be the default")
+        return self
+
+
+def load_config(file: Path | None, environment: Mapping[str, str]) -> Config:
+    """Read the file (if any), lay the environment over it, check everything. Raises ConfigError."""
+    values = _read(file) if file is not None else {}
+    values.setdefault("upstreams", {"dockerhub": dict(DOCKER_HUB)})
+    for name, text in environment.items():
+        if name.startswith(_PREFIX) and "__" in name:
+            _lay_over(values, name.removeprefix(_PREFIX).lower().split("__"), text)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        where = f"{file}: " if file is not None else ""
+        raise ConfigError("\n".join(where + line for line in _explain(error))) from None
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text())
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}") from error
+
+
+def _lay_over(values: dict[str, Any], path: list[str], text: str) -> None:
+    for step in path[:-1]:
+        values = values.setdefault(step, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"{_PREFIX}{'__'.join(path).upper()}: {step} is a value, not a section")
+    values[path[-1]] = text
+
+
+def _explain(error: ValidationError) -> list[str]:
+    """A line for each problem: the dotted key, what is wrong, what would be right. Never a value that is secret."""
+    lines = []
+    for problem in error.errors(include_url=False, include_input=False):
+        key = ".".join(str(step) for step in problem["loc"]) or "configuration"
+        if problem["type"] == "extra_forbidden":
+            lines.append(f"{key}: unknown key; the known ones are in config.example.toml")
+        elif problem["type"] == "missing":
+            lines.append(f"{key}: missing")
+        else:
+            lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}")
+    return lines
+
+
+def to_toml(config: Config) -> str:
+    """The effective configuration, secrets masked."""
+    return "\n".join(_section("", config.model_dump())).strip() + "\n"
+
+
+def _section(name: str, values: Mapping[str, Any]) -> list[str]:
+    lines = [f"\n[{name}]"] if name and not all(isinstance(value, dict) for value in values.values()) else []
+    lines += [f"{key} = {_value(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    for key, value in values.items():
+        if isinstance(value, dict):
+            lines += _section(f"{name}.{key}".lstrip("."), value)
+    return lines
+
+
+def _value(value: object) -> str:
+    match value:
+        case bool() | int() | float():
+            return json.dumps(value)
+        case tuple() | list():
+            return "[" + ", ".join(_value(item) for item in value) + "]"
+        case SecretStr():
+            return '"********"' if value.get_secret_value() else '""'
+        case None:
+            return '""'
+        case _:
+            return json.dumps(str(value))

@@ -1,0 +1,109 @@
+"""What is there: tags of a repository, repositories, and what refers to a manifest."""
+
+import json
+import logging
+from bisect import bisect_right
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from mirror.routing import Place, owner
+from mirror.upstream.client import UpstreamClient
+from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamRefused
+from ocispec import media_types
+from ocispec.digest import Digest
+from ocispec.errors import ManifestUnknown, NameUnknown
+from ocispec.pagination import Page
+from storage.repository import Repository
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+_EVERYTHING = Page(limit=2**31)
+
+
+@dataclass(frozen=True, slots=True)
+class Referrers:
+    """A referrers index; `filtered` says whether the artifact type was applied to it."""
+
+    body: bytes
+    filtered: bool
+
+
+class Lists:
+    """Answers content discovery, from the store and from upstreams by host."""
+
+    def __init__(self, store: Store, upstreams: Mapping[str, UpstreamClient]) -> None:
+        self._store, self._upstreams = store, upstreams
+
+    async def tags(self, place: Place, page: Page) -> tuple[list[str], bool]:
+        """A page of tags in lexical order, and whether more follow. Raises NameUnknown.
+
+        Of an upstream's repository: all that it has and all that is cached; the cached ones alone while it fails.
+        """
+        repository = owner(place, self._store.repositories)
+        known = repository in self._store.repositories
+        if repository.is_hosted:
+            if not known:
+                raise NameUnknown(detail={"name": place.name})
+            return await self._store.manifests.tag_page(repository, page)
+        return _cut(await self._merged_tags(repository, known=known), page)
+
+    async def _merged_tags(self, repository: Repository, *, known: bool) -> list[str]:
+        try:
+            remote = await self._upstreams[repository.upstream].tags(repository.name)
+        except UpstreamError as error:
+            if not known:
+                if isinstance(error, UpstreamRefused):
+                    raise NameUnknown(str(error)) from error
+                raise
+            log.warning("listing cached tags only", extra={"repository": str(repository), "reason": str(error)})
+            remote = []
+        if remote is None and not known:
+            raise NameUnknown(detail={"name": repository.path})
+        cached, _ = await self._store.manifests.tag_page(repository, _EVERYTHING)
+        return sorted({*(remote or []), *cached})
+
+    async def repositories(self, page: Page) -> tuple[list[str], bool]:
+        """A page of repositories in lexical order, and whether more follow."""
+        return await self._store.catalog(page)
+
+    async def referrers(self, place: Place, subject: Digest, artifact_type: str | None) -> Referrers:
+        """What refers to a manifest. An upstream's repository: what the upstream says, never an empty list of our own.
+
+        (Clients believe an empty list and then do not look for the fallback tag: it would hide every signature.)
+        Raises ManifestUnknown where the upstream has no such list.
+        """
+        repository = owner(place, self._store.repositories)
+        if repository.is_hosted:
+            found = await self._store.manifests.referrers(repository, subject, artifact_type)
+            return Referrers(_index([entry.to_json() for entry in found]), artifact_type is not None)
+        try:
+            body = await self._upstreams[repository.upstream].referrers(repository.name, subject, artifact_type)
+        except UpstreamRefused as error:
+            raise ManifestUnknown(str(error)) from error
+        if body is None:
+            raise ManifestUnknown("the upstream keeps no list of referrers for this", detail={"digest": str(subject)})
+        return _filtered(body, artifact_type)
+
+
+def _cut(names: list[str], page: Page) -> tuple[list[str], bool]:
+    start = bisect_right(names, page.last) if page.last else 0
+    end = start + page.limit
+    return names[start:end], end < len(names)
+
+
+def _index(manifests: list[dict[str, object]]) -> bytes:
+    return json.dumps({"schemaVersion": 2, "mediaType": media_types.OCI_INDEX, "manifests": manifests}).encode()
+
+
+def _filtered(body: bytes, artifact_type: str | None) -> Referrers:
+    """The upstream's list with the filter applied, whether it has applied it or not."""
+    try:
+        manifests = json.loads(body)["manifests"]
+        if not isinstance(manifests, list) or not all(isinstance(entry, dict) for entry in manifests):
+            raise TypeError
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise UpstreamBroken("the upstream's list of referrers cannot be read") from None
+    if artifact_type is None:
+        return Referrers(body, filtered=False)
+    kept = [entry for entry in manifests if entry.get("artifactType") == artifact_type]
+    return Referrers(_index(kept), filtered=True)

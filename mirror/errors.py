@@ -1,0 +1,17 @@
+"""What keeps the server from starting. The text is for the operator: what is wrong, and what would be right."""
+
+
+class StartError(Exception):
+    """The command ends with this message and exit code."""
+
+    exit_code = 1
+
+
+class ConfigError(StartError):
+    """What is wrong with the configuration, a line for each key."""
+
+    exit_code = 2
+
+
+class ListenError(StartError):
+    """The address cannot be listened on."""

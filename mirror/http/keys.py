@@ -1,0 +1,38 @@
+"""What the handlers are given: every use case in one typed place, and the request's own notes."""
+
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from mirror.discovery.lists import Lists
+from mirror.management.delete import Deletions
+from mirror.pull.blob import BlobPulls
+from mirror.pull.manifest import ManifestPulls
+from mirror.pull.outcome import Outcome
+from mirror.push.manifest import ManifestPushes
+from mirror.push.upload import Uploads
+from mirror.routing import Names
+from storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The use cases. `external_url` is what absolute locations begin with, '' for relative ones."""
+
+    external_url: str
+    names: Names
+    store: Store
+    manifest_pulls: ManifestPulls
+    blob_pulls: BlobPulls
+    manifest_pushes: ManifestPushes
+    uploads: Uploads
+    lists: Lists
+    deletions: Deletions
+
+
+SERVICES = web.AppKey("services", Services)
+
+# Notes for the access log.
+OUTCOME = web.RequestKey("outcome", Outcome)
+SENT = web.RequestKey("sent", int)  # bytes of the body that left by sendfile
+CUT = web.RequestKey("cut", str)  # why the answer was cut off

@@ -1,0 +1,56 @@
+"""end-3, end-7, end-9: manifests."""
+
+from aiohttp import web
+
+from mirror.http import parse, reply
+from mirror.http.keys import OUTCOME
+from ocispec import endpoints
+from ocispec.errors import ManifestTooLarge
+from ocispec.manifest import MAX_BYTES
+from ocispec.names import Tag
+
+
+async def get(request: web.Request) -> web.StreamResponse:
+    """GET and HEAD. The stored bytes as they are, whatever Accept says: another form would have another digest."""
+    pulls = parse.services(request).manifest_pulls
+    place, reference = parse.place(request), parse.reference(request)
+    pulled = pulls.recall(place, reference) or await pulls.get(place, reference)
+    request[OUTCOME] = pulled.outcome
+    headers = reply.content_headers(pulled.manifest.digest, pulled.outcome)
+    headers["Content-Type"] = pulled.manifest.media_type
+    headers["X-Content-Type-Options"] = "nosniff"
+    if reply.matches(request, pulled.manifest.digest):
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=pulled.manifest.body, headers=headers)
+
+
+async def put(request: web.Request) -> web.StreamResponse:
+    place, reference = parse.place(request), parse.reference(request)
+    tags = [Tag.parse(text) for text in request.query.getall("tag", [])]
+    parse.refuse_encoding(request)
+    body = await _read(request)
+    content_type = request.headers.get("Content-Type", "")
+    pushes = parse.services(request).manifest_pushes
+    digest, manifest = await pushes.push(place, reference, body, content_type, tags)
+    headers = {reply.DIGEST: str(digest)}
+    if manifest.subject is not None:
+        headers["OCI-Subject"] = str(manifest.subject.digest)
+    response = reply.located(request, 201, endpoints.manifest(place.name, digest), headers)
+    for tag in tags:
+        response.headers.add("OCI-Tag", tag)
+    return response
+
+
+async def delete(request: web.Request) -> web.StreamResponse:
+    await parse.services(request).deletions.manifest(parse.place(request), parse.reference(request))
+    return web.Response(status=202)
+
+
+async def _read(request: web.Request) -> bytes:
+    """The body, no longer than a manifest may be; raises ManifestTooLarge."""
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise ManifestTooLarge()
+    return bytes(body)

@@ -1,0 +1,99 @@
+"""Around every request: errors become answers in the protocol's own format, here and nowhere else."""
+
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+
+from aiohttp import hdrs, web
+
+from mirror.http.stream import cut
+from mirror.upstream.errors import UpstreamError, UpstreamRateLimited, UpstreamRefused, UpstreamTimedOut
+from ocispec.errors import (
+    NameUnknown,
+    PathUnknown,
+    RegistryError,
+    RequestInvalid,
+    StorageFull,
+    Unavailable,
+    Unsupported,
+    UpstreamFailed,
+)
+from ocispec.errors import (
+    UpstreamTimedOut as TimedOut,
+)
+from storage.errors import StorageError, StoreFull
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_API_VERSION = "Docker-Distribution-Api-Version"
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Render what a handler raised. Once an answer has begun nothing can be rendered: the connection is cut."""
+    try:
+        response = await handler(request)
+    except Exception as error:
+        if request.writer.output_size > 0:
+            cut(request, error)
+            raise
+        response = _render(request, error)
+    if not response.prepared:
+        response.headers[_API_VERSION] = "registry/2.0"
+    return response
+
+
+def _render(request: web.Request, error: Exception) -> web.Response:
+    known = _translate(error)
+    if known is None:
+        reference = secrets.token_hex(8)
+        log.error("unexpected error", exc_info=error, extra={"reference": reference, "path": request.path})
+        known = RegistryError(f"internal error; the server's log has it as {reference}")
+    headers = {"Content-Type": "application/json", "X-Content-Type-Options": "nosniff", **known.headers}
+    body = known.envelope()
+    if request.method == hdrs.METH_HEAD:
+        return web.Response(status=known.status, headers={**headers, "Content-Length": str(len(body))})
+    return web.Response(status=known.status, body=body, headers=headers)
+
+
+def _translate(error: Exception) -> RegistryError | None:
+    """What the client is told; None for what nobody expected."""
+    match error:
+        case RegistryError():
+            return error
+        case StorageError():
+            log.error("the store cannot serve a request", extra={"reason": str(error)})
+            return StorageFull() if isinstance(error, StoreFull) else Unavailable(headers={"Retry-After": "5"})
+        case UpstreamError():
+            return _of_upstream(error)
+        case web.HTTPException():
+            return _of_framework(error)
+        case ConnectionError() | web.RequestPayloadError():
+            return RequestInvalid("the request's body broke off")
+        case _:
+            return None
+
+
+def _of_upstream(error: UpstreamError) -> RegistryError:
+    match error:
+        case UpstreamRateLimited():
+            # Not 429: containerd repeats that six times at once, docker leaves the mirror for good.
+            wait = 30 if error.retry_after is None else max(1, min(3600, round(error.retry_after)))
+            return Unavailable(str(error), headers={"Retry-After": str(wait)})
+        case UpstreamTimedOut():
+            return TimedOut(str(error))
+        case UpstreamRefused():
+            return NameUnknown(str(error))
+        case _:
+            return UpstreamFailed(str(error))
+
+
+def _of_framework(error: web.HTTPException) -> RegistryError:
+    match error:
+        case web.HTTPNotFound():
+            return PathUnknown()
+        case web.HTTPMethodNotAllowed():
+            return Unsupported("this endpoint does not know the method", headers={"Allow": error.headers["Allow"]})
+        case _:
+            return RequestInvalid(error.reason)

@@ -1,0 +1,78 @@
+"""Send a blob: from the kernel's page cache to the socket, whole or while it is still arriving.
+
+The bytes never pass through Python: `loop.sendfile` on the plain-TCP transport is most of this server's speed. An
+answer that cannot be finished is cut, so that no client takes a part for the whole.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from io import FileIO
+
+from aiohttp import web
+
+from mirror.http.keys import CUT, SENT
+
+# Where sendfile cannot be used (an answer of unknown length, TLS), blocks of this size are read instead.
+_BLOCK = 256 * 1024
+
+# How far a file may be read, from an offset on: waits for more, and returns the offset itself at the end.
+Readable = Callable[[int], Awaitable[int]]
+
+
+async def send(
+    request: web.Request, response: web.StreamResponse, file: FileIO, start: int, end: int | None, readable: Readable
+) -> web.StreamResponse:
+    """Send bytes `start` to `end` (None: all there will be) of `file` as the body of `response`.
+
+    Raises what `readable` raises as long as nothing is sent; after that the connection is cut.
+    """
+    request[SENT] = 0
+    limit = await readable(start) if end is None or end > start else start
+    await response.prepare(request)
+    try:
+        while limit > start and (end is None or start < end):
+            stop = limit if end is None else min(limit, end)
+            await _send_part(request, response, file, start, stop)
+            request[SENT] += stop - start
+            start = stop
+            limit = await readable(start) if end is None or end > start else start
+        if end is not None and start < end:
+            raise EOFError("the file is shorter than announced")
+        await response.write_eof()
+    except Exception as error:
+        cut(request, error)
+    return response
+
+
+def cut(request: web.Request, error: Exception) -> None:
+    """End the connection at once: the only honest way to say that an answer begun cannot be finished."""
+    request[CUT] = "client left" if isinstance(error, ConnectionError) else str(error) or type(error).__name__
+    if request.transport is not None:
+        request.transport.abort()
+
+
+async def _send_part(request: web.Request, response: web.StreamResponse, file: FileIO, start: int, stop: int) -> None:
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError("client left")
+    if response.chunked or transport.get_extra_info("sslcontext") is not None:
+        await _send_blocks(response, file, start, stop)
+        return
+    sent = await asyncio.get_running_loop().sendfile(transport, file, start, stop - start, fallback=True)
+    if sent != stop - start:
+        raise EOFError("the file is shorter than announced")
+
+
+async def _send_blocks(response: web.StreamResponse, file: FileIO, start: int, stop: int) -> None:
+    loop = asyncio.get_running_loop()
+    while start < stop:
+        block = await loop.run_in_executor(None, _read, file, start, min(_BLOCK, stop - start))
+        if not block:
+            raise EOFError("the file is shorter than announced")
+        await response.write(block)
+        start += len(block)
+
+
+def _read(file: FileIO, start: int, length: int) -> bytes:
+    file.seek(start)
+    return file.read(length)

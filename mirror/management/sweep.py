@@ -1,0 +1,35 @@
+"""Put right what nobody waits for: abandoned uploads, and what a killed server left behind."""
+
+import asyncio
+import logging
+
+from storage.errors import StorageError
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+_EVERY_SECONDS = 600.0
+
+
+class Sweeper:
+    """A background task: once after a crash, then every ten minutes."""
+
+    def __init__(self, store: Store, upload_ttl: float) -> None:
+        self._store, self._upload_ttl = store, upload_ttl
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        stray = self._store.was_killed
+        while True:
+            try:
+                await self.sweep(stray=stray)
+                stray = False
+            except StorageError as error:
+                log.error("cannot tidy up the store", extra={"reason": str(error)})
+            await asyncio.sleep(min(_EVERY_SECONDS, max(1.0, self._upload_ttl / 2)))
+
+    async def sweep(self, *, stray: bool) -> None:
+        expired = await self._store.uploads.expire(self._upload_ttl)
+        if expired:
+            log.info("expired abandoned uploads", extra={"uploads": expired})
+        if stray:
+            log.info("removed stray files", extra={"files": await self._store.sweep()})

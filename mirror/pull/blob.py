@@ -1,0 +1,118 @@
+"""Pull a blob: from its file, from the file of a download under way, or by starting that download."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from io import FileIO
+
+from mirror.flights import Flights
+from mirror.pull.download import Download, Downloads
+from mirror.pull.outcome import Outcome
+from mirror.routing import Place, owner
+from mirror.upstream.client import UpstreamClient
+from mirror.upstream.errors import UpstreamBroken, UpstreamRefused
+from ocispec.digest import Digest
+from ocispec.errors import BlobUnknown
+from storage.partial import Partial
+from storage.repository import Repository
+from storage.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class PulledBlob:
+    """Where the bytes are: a whole `file` (the caller closes it) or a `partial` one to follow."""
+
+    outcome: Outcome
+    file: FileIO | None = None
+    partial: Partial | None = None
+
+
+class BlobPulls:
+    """Answers pulls of blobs, from the store and from upstreams by host."""
+
+    def __init__(self, store: Store, downloads: Downloads, upstreams: Mapping[str, UpstreamClient]) -> None:
+        self._store, self._downloads, self._upstreams = store, downloads, upstreams
+        self._flights = Flights()
+
+    async def close(self) -> None:
+        await self._flights.close()
+
+    async def open(self, place: Place, digest: Digest) -> PulledBlob:
+        """Raises BlobUnknown, or UpstreamError where nobody could be asked."""
+        repository = owner(place, self._store.repositories)
+        file = await self._store.blobs.open(repository, digest)
+        if file is not None:
+            return PulledBlob(Outcome.HIT, file=file)
+        if repository.is_hosted:
+            raise BlobUnknown(detail={"digest": str(digest)})
+        return await self._fetch(repository, digest)
+
+    async def size(self, place: Place, digest: Digest) -> int:
+        """How long the blob is, for HEAD. Raises BlobUnknown or UpstreamError.
+
+        A blob of a repository that nobody has pulled from is not asked for upstream: that is a client about to push,
+        and what it pushes is nobody else's business.
+        """
+        repository = owner(place, self._store.repositories)
+        size = await self._store.blobs.size(repository, digest)
+        if size is not None:
+            return size
+        if repository.is_hosted or repository not in self._store.repositories:
+            raise BlobUnknown(detail={"digest": str(digest)})
+        return await self._remote_size(repository, digest)
+
+    async def _remote_size(self, repository: Repository, digest: Digest) -> int:
+        size = await self._ask(repository, digest)
+        if size is None:
+            size = await self._store.manifests.blob_size(repository, digest)
+        if size is None:
+            raise UpstreamBroken("the upstream does not say how long the blob is")
+        return size
+
+    async def _ask(self, repository: Repository, digest: Digest) -> int | None:
+        """The blob's length as the upstream says it, if it does. Raises BlobUnknown where it has none."""
+        try:
+            head = await self._upstreams[repository.upstream].head_blob(repository.name, digest)
+        except UpstreamRefused as error:
+            raise BlobUnknown(str(error)) from error
+        if head is None:
+            raise BlobUnknown(detail={"digest": str(digest)})
+        return head.size
+
+    async def _fetch(self, repository: Repository, digest: Digest) -> PulledBlob:
+        running = self._downloads.find(digest)
+        if running is None and not await self._store.blobs.is_here(digest):
+            return await self._start(repository, digest)
+        # Somebody else's request brought it in. That it is in the store does not show that this repository has it.
+        await self._flights.join((repository, digest), lambda: self._confirm(repository, digest))
+        return await self._admit(repository, digest)
+
+    async def _confirm(self, repository: Repository, digest: Digest) -> None:
+        running = self._downloads.find(digest)
+        if running is not None and repository in running.repositories:
+            return
+        await self._ask(repository, digest)
+
+    async def _admit(self, repository: Repository, digest: Digest) -> PulledBlob:
+        """Give a confirmed repository what is here, or on its way."""
+        running = self._downloads.find(digest)
+        if running is not None:
+            return self._join(running, repository)
+        if await self._store.blobs.link(repository, digest):
+            file = await self._store.blobs.open(repository, digest)
+            if file is not None:
+                return PulledBlob(Outcome.HIT, file=file)
+        return await self._start(repository, digest)
+
+    async def _start(self, repository: Repository, digest: Digest) -> PulledBlob:
+        expected = await self._store.manifests.blob_size(repository, digest)
+        download, began = await self._downloads.start(repository, digest, expected)
+        if began:
+            return PulledBlob(Outcome.MISS, partial=download.partial)
+        if repository not in download.repositories:
+            await self._confirm(repository, digest)
+        return self._join(download, repository)
+
+    @staticmethod
+    def _join(download: Download, repository: Repository) -> PulledBlob:
+        download.repositories.add(repository)
+        return PulledBlob(Outcome.JOINED, partial=download.partial)

@@ -1,0 +1,208 @@
+"""Download a blob once, whoever asks, however many: the server owns the download, the clients follow its file.
+
+    upstream → partial file (written and hashed off the loop) → verified → published under its digest
+
+A client that leaves, or reads slowly, changes nothing. What breaks off goes on from where it was: at once, a few
+times; and at the next request from the bytes on disk.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Mapping
+
+from mirror.upstream.client import RemoteBlob, UpstreamClient
+from mirror.upstream.errors import (
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamRateLimited,
+    UpstreamRefused,
+    UpstreamTimedOut,
+    UpstreamUnavailable,
+)
+from mirror.upstream.retry import wait_before_retry
+from ocispec.digest import Digest
+from ocispec.errors import BlobUnknown
+from storage.errors import DigestMismatch, StorageError
+from storage.ingest import Ingest
+from storage.partial import Partial
+from storage.repository import Repository
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+# An upstream that sends less than this over a whole period is as good as gone; sock_read alone would never notice.
+_PERIOD_SECONDS = 30.0
+_MIN_BYTES_PER_PERIOD = 32 * 1024
+# An attempt that brought this much counts as the first one again.
+_PROGRESS_BYTES = 64 * 1024
+
+
+class Download:
+    """One blob on its way in. `partial` is what clients follow; `repositories` get it when it is here."""
+
+    def __init__(self, digest: Digest, repository: Repository, partial: Partial) -> None:
+        self.digest, self.partial = digest, partial
+        self.repositories = {repository}
+
+
+class Downloads:
+    """At most one download for each digest. Owner of their tasks; `close` cancels them."""
+
+    def __init__(self, store: Store, upstreams: Mapping[str, UpstreamClient]) -> None:
+        self._store, self._upstreams = store, upstreams
+        self._running: dict[Digest, Download] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._starting = asyncio.Lock()
+
+    def find(self, digest: Digest) -> Download | None:
+        """The download that is under way, if any."""
+        return self._running.get(digest)
+
+    async def start(self, repository: Repository, digest: Digest, expected: int | None) -> tuple[Download, bool]:
+        """The download of `digest`, and whether this call began it. `expected` is its length where that is known."""
+        async with self._starting:
+            running = self._running.get(digest)
+            if running is not None:
+                return running, False
+            ingest = await self._store.blobs.receive_download(digest)
+            download = Download(digest, repository, Partial(digest, ingest))
+            self._running[digest] = download
+        task = asyncio.create_task(self._run(download, ingest, expected))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return download, True
+
+    async def close(self) -> None:
+        """Stop every download; what is on disk is gone on with after the next start."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _run(self, download: Download, ingest: Ingest, expected: int | None) -> None:
+        failure: Exception | None = None
+        try:
+            await self._receive(download, ingest, expected)
+            await self._publish(download, ingest)
+        except (UpstreamError, StorageError, BlobUnknown) as error:
+            failure = error
+        except asyncio.CancelledError:
+            failure = UpstreamTimedOut("the server is stopping")
+            raise
+        except Exception as error:
+            failure = error
+            log.exception("download failed", extra={"digest": str(download.digest)})
+        finally:
+            del self._running[download.digest]
+            if failure is not None:
+                download.partial.fail(failure)
+                _report(download, failure)
+            await _put_away(ingest, failure)
+
+    async def _receive(self, download: Download, ingest: Ingest, expected: int | None) -> None:
+        """Fill the partial file, in as many attempts as it takes and makes sense."""
+        if ingest.size and expected is None:
+            await ingest.restart()  # bytes of an earlier download help only where it is known when they are complete
+        if ingest.size and ingest.size == expected:
+            download.partial.announce(expected)
+            return
+        (repository,) = download.repositories
+        source = _Source(self._upstreams[repository.upstream], repository, download.digest)
+        attempt = 1
+        while True:
+            before = ingest.size
+            try:
+                return await source.read_into(ingest, download.partial, expected)
+            except UpstreamRefused as error:
+                raise BlobUnknown(str(error)) from error
+            except UpstreamError as error:
+                # Progress starts the count anew: a long blob may break off more often than a short one.
+                progressed = ingest.size - before >= _PROGRESS_BYTES
+                attempt = 1 if progressed else attempt
+                jitter = random.random()  # noqa: S311 - jitter, not a secret
+                wait = wait_before_retry(attempt, error, jitter, resuming=ingest.size > before)
+                if wait is None:
+                    raise
+            await asyncio.sleep(wait)
+            attempt += 1
+
+    async def _publish(self, download: Download, ingest: Ingest) -> None:
+        try:
+            await ingest.verify(download.digest)
+        except DigestMismatch:
+            raise UpstreamBroken("the upstream sent a blob that is not what its digest says") from None
+        # Verified: the followers may have the last byte now, and need not wait for the disk.
+        download.partial.complete()
+        repository = next(iter(download.repositories))
+        await self._store.blobs.publish_linked(ingest, download.digest, repository)
+        linked = {repository}
+        while joined := download.repositories - linked:  # more may join while these are linked
+            for repository in joined:
+                await self._store.blobs.link(repository, download.digest)
+            linked |= joined
+
+
+class _Source:
+    """One blob of one upstream, remembering between attempts which entity it began with."""
+
+    def __init__(self, upstream: UpstreamClient, repository: Repository, digest: Digest) -> None:
+        self._upstream, self._repository, self._digest = upstream, repository, digest
+        self._etag: str | None = None
+
+    async def read_into(self, ingest: Ingest, partial: Partial, expected: int | None) -> None:
+        """Append what is missing. Raises UpstreamError with `ingest` as far as it came, BlobUnknown for a 404."""
+        name, digest = self._repository.name, self._digest
+        async with self._upstream.open_blob(name, digest, ingest.size, self._etag) as remote:
+            if remote is None:
+                raise BlobUnknown(detail={"digest": str(digest)})
+            self._etag = remote.etag
+            await _append(remote, ingest, partial, expected)
+
+
+async def _append(remote: RemoteBlob, ingest: Ingest, partial: Partial, expected: int | None) -> None:
+    total = remote.total if remote.total is not None else expected
+    if expected is not None and total != expected:
+        raise UpstreamBroken(f"the upstream has a blob of {total} bytes where its manifest says {expected}")
+    if total is not None and ingest.size > total:
+        await ingest.restart()
+    partial.announce(total)
+    surplus = ingest.size - remote.start  # sent again by an upstream that cannot go on in the middle
+    async for chunk in _steadily(remote.chunks):
+        if surplus >= len(chunk):
+            surplus -= len(chunk)
+            continue
+        fresh, surplus = chunk[surplus:], 0
+        if total is not None and ingest.size + len(fresh) > total:
+            raise UpstreamBroken("the upstream sends more than it announced")
+        await ingest.append([fresh])
+        partial.advance()
+    if total is not None and ingest.size != total:
+        raise UpstreamUnavailable("the upstream sent less than it announced")
+
+
+async def _steadily(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks, as long as they come at a rate that gets anywhere; raises UpstreamTimedOut."""
+    period_ends, received = time.monotonic() + _PERIOD_SECONDS, 0
+    async for chunk in chunks:
+        yield chunk
+        received += len(chunk)
+        if (now := time.monotonic()) >= period_ends:
+            if received < _MIN_BYTES_PER_PERIOD:
+                raise UpstreamTimedOut("the upstream sends too slowly to ever finish")
+            period_ends, received = now + _PERIOD_SECONDS, 0
+
+
+async def _put_away(ingest: Ingest, failure: Exception | None) -> None:
+    """Bytes that merely stopped coming are kept, to be gone on with; everything else that failed is removed."""
+    resumable = isinstance(failure, UpstreamUnavailable | UpstreamRateLimited) and ingest.size > 0
+    try:
+        await (ingest.close() if failure is None or resumable else ingest.discard())
+    except StorageError as error:
+        log.error("cannot put a partial download away", extra={"reason": str(error)})
+
+
+def _report(download: Download, failure: Exception) -> None:
+    facts = {"digest": str(download.digest), "reason": str(failure)}
+    level = logging.INFO if isinstance(failure, BlobUnknown) else logging.WARNING
+    log.log(level, "download ended early", extra=facts)

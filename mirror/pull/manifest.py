@@ -1,0 +1,130 @@
+"""Pull a manifest: by digest from here for ever, by tag while it is fresh, and then by asking the upstream."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mirror.flights import Flights
+from mirror.pull.freshness import is_fresh
+from mirror.pull.outcome import Outcome
+from mirror.routing import Place, owner
+from mirror.upstream.client import RemoteManifest, UpstreamClient
+from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamRefused, UpstreamTimedOut
+from ocispec.digest import Digest
+from ocispec.errors import ManifestInvalid, ManifestUnknown
+from ocispec.manifest import Manifest, parse_manifest
+from ocispec.names import Reference, Tag
+from storage.hot import StoredManifest
+from storage.repository import Repository
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PulledManifest:
+    manifest: StoredManifest
+    outcome: Outcome
+    repository: Repository
+
+
+class ManifestPulls:
+    """Answers pulls of manifests, from the store and from upstreams by host."""
+
+    def __init__(self, store: Store, upstreams: Mapping[str, UpstreamClient], clock: Callable[[], float]) -> None:
+        self._store, self._upstreams, self._clock = store, upstreams, clock
+        self._flights = Flights()
+
+    async def close(self) -> None:
+        await self._flights.close()
+
+    def recall(self, place: Place, reference: Reference) -> PulledManifest | None:
+        """The answer, if it is in memory and fresh: the warm path, without waiting for anything."""
+        for repository in (place.hosted, place.cached):
+            if repository is not None:
+                found = self._store.manifests.recall(repository, reference)
+                if found is not None and self._serves(repository, found):
+                    return PulledManifest(found, Outcome.HIT, repository)
+        return None
+
+    async def get(self, place: Place, reference: Reference) -> PulledManifest:
+        """Raises ManifestUnknown, or UpstreamError where nobody could be asked and nothing is here."""
+        repository = owner(place, self._store.repositories)
+        found = await self._store.manifests.find(repository, reference)
+        if repository.is_hosted or (found is not None and self._serves(repository, found)):
+            return self._pulled(repository, reference, found, Outcome.HIT)
+        try:
+            if found is None or not isinstance(reference, Tag):
+                fetched = await self._flights.join((repository, reference), lambda: self._fetch(repository, reference))
+                return self._pulled(repository, reference, fetched, Outcome.MISS)
+            return await self._revalidated(repository, reference, found)
+        except UpstreamRefused as error:
+            # Docker Hub answers so for what does not exist; and whether it does is not for us to tell.
+            raise ManifestUnknown(str(error), detail={"reference": str(reference)}) from error
+
+    async def _revalidated(self, repository: Repository, tag: Tag, found: StoredManifest) -> PulledManifest:
+        """Ask where the tag points now. An upstream that fails, or takes too long, leaves us with what we have."""
+        limit = self._upstreams[repository.upstream].config.revalidate_timeout
+        flight = self._flights.join((repository, tag), lambda: self._revalidate(repository, tag, found))
+        try:
+            async with asyncio.timeout(limit):
+                current = await flight
+        except (UpstreamError, TimeoutError) as error:
+            reason = str(error) or UpstreamTimedOut.__name__
+            log.warning("serving a stale tag", extra={"repository": str(repository), "tag": tag, "reason": reason})
+            return PulledManifest(found, Outcome.STALE, repository)
+        outcome = Outcome.REVALIDATED if current == found else Outcome.MISS
+        return self._pulled(repository, tag, current, outcome)
+
+    async def _revalidate(self, repository: Repository, tag: Tag, found: StoredManifest) -> StoredManifest | None:
+        upstream = self._upstreams[repository.upstream]
+        try:
+            digest = await upstream.head_manifest(repository.name, tag)
+        except UpstreamBroken:
+            return await self._fetch(repository, tag)  # it does not do HEAD properly; GET tells
+        if digest is None:
+            return None
+        current = found if digest == found.digest else await self._store.manifests.find(repository, digest)
+        if current is None:
+            # By digest, so that a tag that moves once more meanwhile cannot mix two answers.
+            current = await self._fetch(repository, digest)
+        if current is None:
+            return await self._fetch(repository, tag)
+        await self._store.manifests.confirm(repository, tag, current.digest)
+        return current
+
+    async def _fetch(self, repository: Repository, reference: Reference) -> StoredManifest | None:
+        """Get it from the upstream, check it, keep it."""
+        remote = await self._upstreams[repository.upstream].get_manifest(repository.name, reference)
+        if remote is None:
+            return None
+        digest, manifest = _checked(remote, reference)
+        tag = reference if isinstance(reference, Tag) else None
+        await self._store.manifests.cache(repository, digest, remote.body, manifest, tag)
+        return StoredManifest(digest, manifest.media_type, remote.body, self._clock())
+
+    def _serves(self, repository: Repository, found: StoredManifest) -> bool:
+        if repository.is_hosted:
+            return True
+        return is_fresh(found.checked_at, self._clock(), self._upstreams[repository.upstream].config.tag_ttl)
+
+    @staticmethod
+    def _pulled(
+        repository: Repository, reference: Reference, found: StoredManifest | None, outcome: Outcome
+    ) -> PulledManifest:
+        if found is None:
+            raise ManifestUnknown(detail={"name": repository.path, "reference": str(reference)})
+        return PulledManifest(found, outcome, repository)
+
+
+def _checked(remote: RemoteManifest, reference: Reference) -> tuple[Digest, Manifest]:
+    """The digest of what was really sent; raises UpstreamBroken where it is not what was asked for or claimed."""
+    expected = reference if isinstance(reference, Digest) else remote.digest
+    digest = Digest.of(remote.body, expected.algorithm if expected else "sha256")
+    if expected is not None and digest != expected:
+        raise UpstreamBroken("the upstream sent a manifest that is not what its digest says")
+    try:
+        return digest, parse_manifest(remote.body, remote.content_type)
+    except ManifestInvalid as error:
+        raise UpstreamBroken(f"the upstream sent something else than a manifest: {error}") from None

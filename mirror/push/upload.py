@@ -1,0 +1,127 @@
+"""Push a blob: in one piece, in chunks, or by mounting one that is here.
+
+The bytes are hashed and written as they arrive, so that the answer to the last request is quick however long the blob.
+"""
+
+from collections.abc import AsyncIterable
+from dataclasses import dataclass
+
+from mirror.push.guard import writable
+from mirror.routing import Place, owner
+from ocispec.digest import Digest
+from ocispec.errors import BlobUploadUnknown, DigestInvalid, SizeInvalid
+from storage.errors import DigestMismatch, OffsetMismatch, SessionUnknown
+from storage.ingest import Ingest
+from storage.store import Store
+from storage.uploads import UploadSession
+
+# Arriving bytes are handed to the disk in batches of about this size: one thread hop for each.
+_BATCH_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The bytes of one request. `start` is where they claim to begin, `length` how many they claim to be."""
+
+    data: AsyncIterable[bytes]
+    start: int | None = None
+    length: int | None = None
+
+
+class Uploads:
+    """Pushes of blobs into hosted repositories."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def start(self, place: Place) -> UploadSession:
+        """Raises Unsupported where the name cannot be pushed to."""
+        return await self._store.uploads.start(writable(self._store, place).name)
+
+    async def mount(self, place: Place, digest: Digest, source: Place | None) -> bool:
+        """Link a blob that is here into another repository; False where it has to be uploaded after all.
+
+        `source` None: from any repository (distribution-spec, "Mounting a blob from another repository").
+        """
+        target = writable(self._store, place)
+        if source is not None:
+            repository = owner(source, self._store.repositories)
+            if await self._store.blobs.size(repository, digest) is None:
+                return False
+        return await self._store.blobs.link(target, digest)
+
+    async def push_whole(self, place: Place, digest: Digest, chunk: Chunk) -> None:
+        """A blob in a single request. Raises DigestInvalid, SizeInvalid, Unsupported."""
+        target = writable(self._store, place)
+        ingest = await self._store.blobs.receive(digest.algorithm)
+        try:
+            await _receive(ingest, chunk)
+            await self._store.blobs.publish_linked(ingest, digest, target)
+        except DigestMismatch as error:
+            raise DigestInvalid(detail={"expected": str(digest), "received": error.actual}) from error
+        finally:
+            await ingest.discard()
+
+    async def find(self, place: Place, session_id: str) -> UploadSession:
+        """Raises BlobUploadUnknown: also for a session of another repository."""
+        if place.hosted is None:
+            raise BlobUploadUnknown()
+        try:
+            return await self._store.uploads.find(place.hosted.name, session_id)
+        except SessionUnknown as error:
+            raise BlobUploadUnknown() from error
+
+    async def has(self, place: Place, digest: Digest) -> bool:
+        """Whether the blob is in the repository already."""
+        return place.hosted is not None and await self._store.blobs.size(place.hosted, digest) is not None
+
+    async def append(self, session: UploadSession, chunk: Chunk) -> None:
+        """Add a chunk. Raises OffsetMismatch where it claims to begin elsewhere than where the session ends."""
+        async with session.turn() as ingest:
+            await self._append(session, ingest, chunk)
+
+    async def finish(self, session: UploadSession, place: Place, digest: Digest, last: Chunk) -> None:
+        """Add the last chunk, verify, publish. Raises OffsetMismatch, DigestInvalid; the session ends with either.
+
+        (An upload whose bytes are wrong cannot be put right by more of them; one whose last chunk is out of order can,
+        so that one stays.)
+        """
+        target = writable(self._store, place)
+        async with session.turn() as ingest:
+            await self._append(session, ingest, last)
+            try:
+                await self._store.blobs.publish_upload(session, digest, target)
+            except DigestMismatch as error:
+                await self._store.uploads.cancel(session)
+                raise DigestInvalid(detail={"expected": str(digest), "received": error.actual}) from error
+            self._store.uploads.forget(session)
+
+    async def cancel(self, session: UploadSession) -> None:
+        async with session.turn():
+            await self._store.uploads.cancel(session)
+
+    async def _append(self, session: UploadSession, ingest: Ingest, chunk: Chunk) -> None:
+        if session.ended:
+            raise BlobUploadUnknown()
+        if chunk.start is not None and chunk.start != ingest.size:
+            raise OffsetMismatch(ingest.size)
+        await _receive(ingest, chunk)
+
+
+async def _receive(ingest: Ingest, chunk: Chunk) -> None:
+    """Write a request's body at the end. What came before it broke off stays: the client can go on from there."""
+    before = ingest.size
+    batch: list[bytes] = []
+    waiting = 0
+    try:
+        async for data in chunk.data:
+            batch.append(data)
+            waiting += len(data)
+            if waiting >= _BATCH_BYTES:
+                await ingest.append(batch)
+                batch, waiting = [], 0
+    finally:
+        if batch:
+            await ingest.append(batch)
+    if chunk.length is not None and ingest.size - before != chunk.length:
+        raise SizeInvalid(detail={"announced": chunk.length, "received": ingest.size - before})

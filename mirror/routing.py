@@ -1,0 +1,73 @@
+"""Which repository a client's name means: hosted here, an upstream's, or either.
+
+- With `ns=HOST` (containerd, BuildKit, Docker with its containerd store) only that upstream's content is meant.
+- A first component that is an upstream's host (`ghcr.io/org/app`) means that upstream.
+- Any other name means the hosted repository if there is one, and else the default upstream's.
+"""
+
+from collections.abc import Container, Iterable
+from dataclasses import dataclass
+
+from ocispec.errors import NameUnknown
+from ocispec.names import RepositoryName
+from storage.repository import Repository
+
+_DOCKER_HUB = "docker.io"
+# Docker Hub answers to all of these; clients send whichever they were configured with.
+_ALIASES = {"index.docker.io": _DOCKER_HUB, "registry-1.docker.io": _DOCKER_HUB}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a name may be found. `hosted` is None where nothing can be pushed, `cached` where no upstream has it."""
+
+    name: RepositoryName
+    hosted: Repository | None
+    cached: Repository | None
+
+
+def owner(place: Place, known: Container[Repository]) -> Repository:
+    """Whose content a pull of this name gets: hosted wins, and a hosted name never falls through to an upstream."""
+    if place.hosted is not None and (place.cached is None or place.hosted in known):
+        return place.hosted
+    assert place.cached is not None, "a place is hosted, cached or both"
+    return place.cached
+
+
+class Names:
+    """Resolves names. Built from the hosts of the configured upstreams and the one that is the default."""
+
+    def __init__(self, hosts: Iterable[str], default: str | None) -> None:
+        self._hosts, self._default = frozenset(hosts), default
+
+    def resolve(self, name: RepositoryName, ns: str | None = None) -> Place:
+        """Raises NameUnknown for an `ns` that no upstream has: the name is untrusted, only known hosts are asked."""
+        if ns is not None:
+            return self._within(ns, name)
+        host, _, rest = name.partition("/")
+        if rest and _known(host) in self._hosts:
+            return self._upstream(_known(host), name, rest)
+        if self._default is None:
+            return Place(name, Repository(name), None)
+        cached = self._upstream(self._default, name, name).cached
+        reserved = self._default == _DOCKER_HUB and host == "library"
+        return Place(name, None if reserved else Repository(name), cached)
+
+    def _within(self, ns: str, name: RepositoryName) -> Place:
+        host = _known(ns.lower())
+        if host not in self._hosts:
+            known = ", ".join(sorted(self._hosts)) or "none"
+            raise NameUnknown(f"no upstream is called {ns[:100]!r}; known: {known}")
+        # containerd with override_path sends both the prefix and ns.
+        prefix, _, rest = name.partition("/")
+        return self._upstream(host, name, rest if rest and _known(prefix) == host else name)
+
+    @staticmethod
+    def _upstream(host: str, name: RepositoryName, rest: str) -> Place:
+        if host == _DOCKER_HUB and "/" not in rest:
+            rest = f"library/{rest}"
+        return Place(name, None, Repository(RepositoryName(rest), host))
+
+
+def _known(host: str) -> str:
+    return _ALIASES.get(host, host)

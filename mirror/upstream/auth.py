@@ -1,0 +1,107 @@
+"""Credentials for one upstream: from its challenge to an Authorization header, with tokens kept until they expire.
+
+One refresh at a time for each scope: fifty cold pulls of one repository ask for one token.
+"""
+
+import base64
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from cachetools import LRUCache
+from yarl import URL
+
+from mirror.flights import Flights
+from mirror.upstream.errors import UpstreamBroken, UpstreamRefused
+from mirror.upstream.trust import check_realm
+from ocispec.challenge import Challenge, parse_challenges
+from ocispec.token import Token, parse_token
+
+_MAX_TOKENS = 10_000
+# A token is renewed this long before it ends, so that none runs out on the way.
+_MARGIN_SECONDS = 10.0
+
+# Fetches a token service's answer: URL and Authorization (or None) in, body out. Raises UpstreamError.
+FetchToken = Callable[[URL, str | None], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    header: str
+    until: float  # on the monotonic clock: a wall clock that jumps must not keep a dead token alive
+
+
+class Authenticator:
+    """Answers the challenges of one upstream with one identity: an account, or nobody (`username` empty)."""
+
+    def __init__(
+        self, upstream: URL, token_hosts: Iterable[str], username: str, password: str, fetch_token: FetchToken
+    ) -> None:
+        self._upstream, self._token_hosts, self._fetch_token = upstream, tuple(token_hosts), fetch_token
+        self._username = username
+        self._basic = _basic(username, password) if username else None
+        self._kept: LRUCache[str, _Kept] = LRUCache(_MAX_TOKENS)
+        self._service: Challenge | None = None
+        self._uses_basic = False
+        self._flights = Flights()
+
+    async def header(self, scope: str) -> str | None:
+        """The Authorization to send with a request that needs `scope`, as far as is known before it is sent.
+
+        Once the upstream has named its token service, a new scope costs no challenge of its own.
+        """
+        if self._uses_basic:
+            return self._basic
+        kept = self._kept.get(scope)
+        if kept is not None and time.monotonic() < kept.until:
+            return kept.header
+        return None if self._service is None else await self._refresh(scope, self._service)
+
+    async def answer(self, scope: str, challenges: Iterable[str], rejected: str | None) -> str:
+        """The Authorization that a 401 asks for; `rejected` is what was sent. Raises UpstreamError."""
+        challenge = _choose(parse_challenges(challenges))
+        if challenge.scheme == "basic":
+            if self._basic is None or rejected == self._basic:
+                raise UpstreamRefused("the upstream wants another login than the configured one")
+            self._uses_basic = True
+            return self._basic
+        kept = self._kept.get(scope)
+        if kept is not None and kept.header != rejected and time.monotonic() < kept.until:
+            return kept.header  # another request has renewed it meanwhile
+        self._kept.pop(scope, None)
+        self._service = challenge
+        return await self._refresh(scope, challenge)
+
+    async def _refresh(self, scope: str, challenge: Challenge) -> str:
+        return await self._flights.join(scope, lambda: self._fetch(scope, challenge))
+
+    async def _fetch(self, scope: str, challenge: Challenge) -> str:
+        url = check_realm(challenge.realm, self._upstream, self._token_hosts)
+        query = {"service": challenge.service} if challenge.service else {}
+        if self._username:
+            query["account"] = self._username
+        token = parse_token(await self._fetch_token(url.update_query({**query, "scope": scope}), self._basic))
+        if token is None:
+            raise UpstreamBroken("the upstream's token service gave no token")
+        return self._keep(scope, token)
+
+    def _keep(self, scope: str, token: Token) -> str:
+        header = f"Bearer {token.value}"
+        self._kept[scope] = _Kept(header, time.monotonic() + token.lifetime - _MARGIN_SECONDS)
+        return header
+
+    async def close(self) -> None:
+        await self._flights.close()
+
+
+def _choose(challenges: list[Challenge]) -> Challenge:
+    """Bearer before Basic: a token tells the upstream less than the password does."""
+    for scheme in ("bearer", "basic"):
+        for challenge in challenges:
+            if challenge.scheme == scheme:
+                return challenge
+    raise UpstreamRefused("the upstream asks for a login in a way that is not known here")
+
+
+def _basic(username: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()

@@ -1,0 +1,232 @@
+"""One upstream registry, in the API's own verbs. None means: it says that there is no such thing.
+
+Requests that a client waits for are repeated where that can help (mirror/upstream/retry.py).
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+from aiohttp import ClientResponse
+from aiohttp.hdrs import ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, LINK, RANGE
+from yarl import URL
+
+from mirror.config import Upstream
+from mirror.upstream.errors import UpstreamBroken, UpstreamError
+from mirror.upstream.retry import wait_before_retry
+from mirror.upstream.transport import Transport, read_capped
+from ocispec import endpoints, manifest, media_types
+from ocispec.digest import Digest
+from ocispec.errors import DigestInvalid
+from ocispec.names import Reference, RepositoryName
+from ocispec.pagination import parse_next
+from ocispec.ranges import parse_content_range
+from ocispec.token import pull_scope
+
+T = TypeVar("T")
+
+_DIGEST_HEADER = "Docker-Content-Digest"
+_MAX_LIST_BYTES = 4 * 2**20
+_MAX_PAGES = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteManifest:
+    """A manifest as the upstream sent it; `digest` is what it claims, to be checked against the body."""
+
+    body: bytes
+    content_type: str
+    digest: Digest | None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteHead:
+    """A blob that the upstream has; `size` is None where it does not say how long it is."""
+
+    size: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteBlob:
+    """A blob that is being received from byte `start` on. `total` is its whole length, None where it is not said."""
+
+    start: int
+    total: int | None
+    etag: str | None
+    chunks: AsyncIterator[bytes]
+
+
+class UpstreamClient:
+    """Reads from one upstream. Make it inside a running loop; `close` it in the end."""
+
+    def __init__(self, config: Upstream, password: str) -> None:
+        self.config = config
+        self._transport = Transport(config, password)
+
+    async def close(self) -> None:
+        await self._transport.close()
+
+    async def head_manifest(self, repository: RepositoryName, reference: Reference) -> Digest | None:
+        """Where a tag points, which Docker Hub tells for free. Raises UpstreamBroken where the answer does not say."""
+
+        async def ask() -> Digest | None:
+            url = self._url(endpoints.manifest(repository, reference))
+            async with self._transport.request("HEAD", url, pull_scope(repository), _ACCEPT) as response:
+                if response.status == 404:
+                    return None
+                digest = _claimed(response)
+                if digest is None:
+                    raise UpstreamBroken("the upstream does not say which digest the tag has")
+                return digest
+
+        return await ask()  # once: whoever revalidates has a copy to fall back on
+
+    async def get_manifest(self, repository: RepositoryName, reference: Reference) -> RemoteManifest | None:
+        async def ask() -> RemoteManifest | None:
+            url = self._url(endpoints.manifest(repository, reference))
+            async with self._transport.request("GET", url, pull_scope(repository), _ACCEPT) as response:
+                if response.status == 404:
+                    return None
+                _check_plain(response)
+                body = await read_capped(response, manifest.MAX_BYTES)
+                return RemoteManifest(body, response.headers.get(CONTENT_TYPE, ""), _claimed(response))
+
+        return await _persistently(ask)
+
+    async def head_blob(self, repository: RepositoryName, digest: Digest) -> RemoteHead | None:
+        """Whether the upstream has this blob in this repository."""
+
+        async def ask() -> RemoteHead | None:
+            url = self._url(endpoints.blob(repository, digest))
+            async with self._transport.request("HEAD", url, pull_scope(repository)) as response:
+                return RemoteHead(_length(response)) if response.status == 200 else None
+
+        return await _persistently(ask)
+
+    @asynccontextmanager
+    async def open_blob(
+        self, repository: RepositoryName, digest: Digest, start: int = 0, etag: str | None = None
+    ) -> AsyncIterator[RemoteBlob | None]:
+        """A blob from byte `start` on, or from 0 where the upstream does not go on in the middle.
+
+        With `etag`, only if it is still the same entity (If-Range). Raises UpstreamError, also while it is read.
+        """
+        headers = {RANGE: f"bytes={start}-"} if start else {}
+        if start and etag:
+            headers[IF_RANGE] = etag
+        url = self._url(endpoints.blob(repository, digest))
+        async with self._transport.request("GET", url, pull_scope(repository), headers) as response:
+            if response.status == 404:
+                yield None
+            else:
+                _check_plain(response)
+                first, total = _extent(response, start)
+                yield RemoteBlob(first, total, response.headers.get("ETag"), response.content.iter_any())
+
+    async def tags(self, repository: RepositoryName) -> list[str] | None:
+        """Every tag, all pages. Raises UpstreamBroken rather than leave some out."""
+        url = self._url(endpoints.tags(repository))
+        found: list[str] = []
+        for _ in range(_MAX_PAGES):
+            page = await self._tag_page(repository, url)
+            if page is None:
+                return None
+            found += page[0]
+            if page[1] is None:
+                return found
+            url = page[1]
+        raise UpstreamBroken("the upstream's list of tags has no end")
+
+    async def _tag_page(self, repository: RepositoryName, url: URL) -> tuple[list[str], URL | None] | None:
+        async def ask() -> tuple[list[str], URL | None] | None:
+            async with self._transport.request("GET", url, pull_scope(repository)) as response:
+                if response.status == 404:
+                    return None
+                _check_plain(response)
+                names = _tags_of(await read_capped(response, _MAX_LIST_BYTES))
+                following = parse_next(response.headers.get(LINK), str(url))
+                return names, URL(following, encoded=True) if following else None
+
+        return await _persistently(ask)
+
+    async def referrers(self, repository: RepositoryName, subject: Digest, artifact_type: str | None) -> bytes | None:
+        """The upstream's referrers index as it is; None where it has no such endpoint."""
+
+        async def ask() -> bytes | None:
+            url = self._url(endpoints.referrers(repository, subject, artifact_type))
+            headers = {ACCEPT: media_types.OCI_INDEX}
+            async with self._transport.request("GET", url, pull_scope(repository), headers) as response:
+                if response.status == 404:
+                    return None
+                _check_plain(response)
+                return await read_capped(response, _MAX_LIST_BYTES)
+
+        return await _persistently(ask)
+
+    def _url(self, path: str) -> URL:
+        return URL(f"{self._transport.base.origin()}{path}", encoded=True)
+
+
+_ACCEPT = {ACCEPT: media_types.ACCEPT}
+
+
+async def _persistently(ask: Callable[[], Awaitable[T]]) -> T:
+    attempt = 1
+    while True:
+        try:
+            return await ask()
+        except UpstreamError as error:
+            wait = wait_before_retry(attempt, error, random.random())  # noqa: S311 - jitter, not a secret
+            if wait is None:
+                raise
+        await asyncio.sleep(wait)
+        attempt += 1
+
+
+def _claimed(response: ClientResponse) -> Digest | None:
+    try:
+        return Digest.parse(response.headers.get(_DIGEST_HEADER, ""))
+    except DigestInvalid:
+        return None
+
+
+def _check_plain(response: ClientResponse) -> None:
+    """Digests are over the bytes as they are; an encoded body is not what was asked for."""
+    if response.headers.get(CONTENT_ENCODING, "identity").lower() != "identity":
+        raise UpstreamBroken("the upstream encoded the answer although it was asked not to")
+    if response.status == 416:
+        raise UpstreamBroken("the upstream refuses the range (416)")
+
+
+def _extent(response: ClientResponse, start: int) -> tuple[int, int | None]:
+    """First byte and whole length of what is coming."""
+    if response.status == 206:
+        extent = parse_content_range(response.headers.get(CONTENT_RANGE, ""))
+        if extent is None or not start or extent.first != start or extent.last != extent.size - 1:
+            raise UpstreamBroken("the upstream sends another part than was asked for")
+        return start, extent.size
+    if response.status != 200:
+        raise UpstreamBroken(f"the upstream gave an answer that makes no sense here ({response.status})")
+    return 0, _length(response)
+
+
+def _length(response: ClientResponse) -> int | None:
+    text = response.headers.get(CONTENT_LENGTH, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
+
+
+def _tags_of(body: bytes) -> list[str]:
+    try:
+        listed = json.loads(body)
+    except (ValueError, RecursionError):
+        raise UpstreamBroken("the upstream's list of tags cannot be read") from None
+    names = listed.get("tags") if isinstance(listed, dict) else None
+    if names is None and isinstance(listed, dict):
+        return []
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UpstreamBroken("the upstream's list of tags cannot be read")
+    return names

@@ -1,0 +1,29 @@
+"""What the other registry did. No status of ours here: whoever asked decides what a client is told."""
+
+
+class UpstreamError(Exception):
+    """Anything that kept an upstream from answering properly. The text is fit for a client: no URL, no secret."""
+
+
+class UpstreamUnavailable(UpstreamError):
+    """It cannot be reached, broke off, or answered 5xx."""
+
+
+class UpstreamTimedOut(UpstreamUnavailable):
+    """It did not answer, or not fast enough, in the time it has."""
+
+
+class UpstreamRateLimited(UpstreamError):
+    """429: it wants fewer requests from us."""
+
+    def __init__(self, message: str, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class UpstreamRefused(UpstreamError):
+    """401 or 403: our account, or nobody's, may not read this. Docker Hub says so of what does not exist, too."""
+
+
+class UpstreamBroken(UpstreamError):
+    """It broke the protocol: wrong bytes, wrong length, a page instead of a manifest, a redirect to where none may."""

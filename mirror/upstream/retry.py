@@ -1,0 +1,25 @@
+"""When to ask again, and how long to wait before. Pure: attempt and failure in, seconds or None out."""
+
+from mirror.upstream.errors import UpstreamError, UpstreamRateLimited, UpstreamTimedOut, UpstreamUnavailable
+
+# A request that a client waits for is tried this often in all; more would make a storm of an outage.
+ATTEMPTS = 3
+_FIRST_WAIT = 0.2
+# Longer than this a client is better told to come back.
+_MAX_WAIT = 5.0
+
+
+def wait_before_retry(attempt: int, error: UpstreamError, jitter: float, *, resuming: bool = False) -> float | None:
+    """Seconds to wait after failed attempt number `attempt` (from 1); None: give up. `jitter` is in [0, 1).
+
+    `resuming`: what has come so far is kept, so a time-out is worth another attempt.
+    """
+    if attempt >= ATTEMPTS:
+        return None
+    if isinstance(error, UpstreamRateLimited):
+        wait = error.retry_after
+        return wait if wait is not None and wait <= _MAX_WAIT else None
+    # A time-out has cost its wait already; asking again would double what the client waits.
+    if isinstance(error, UpstreamUnavailable) and (resuming or not isinstance(error, UpstreamTimedOut)):
+        return _FIRST_WAIT * float(2 ** (attempt - 1)) * (0.5 + jitter)
+    return None

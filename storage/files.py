@@ -1,0 +1,120 @@
+"""The disk, off the loop: one thread hop for a whole unit of work, in pools of our own.
+
+Nothing else in the project opens, writes, renames or removes a file while serving. The loop's default pool is left to
+name look-ups: a slow disk must not stall them, nor they the disk.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from io import FileIO
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+from aiofiles.base import wrap
+
+from storage.errors import StorageError, StoreFull, StoreUnavailable
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# writev takes at most this many buffers at once (Linux: UIO_MAXIOV).
+_MAX_BUFFERS = 1024
+
+
+class Disk:
+    """Two bounded pools: one for reading and writing, one for syncing, which can take seconds on a busy disk."""
+
+    def __init__(self, threads: int = 8, sync_threads: int = 8) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="disk")
+        self._sync_pool = ThreadPoolExecutor(sync_threads, thread_name_prefix="sync")
+
+    async def run(self, unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Run a unit of file work in a thread; an OSError comes out as StoreFull or StoreUnavailable."""
+        return await _hop(self._pool, unit, *args, **kwargs)
+
+    async def sync(self, unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for units that wait for the device."""
+        return await _hop(self._sync_pool, unit, *args, **kwargs)
+
+    def close(self) -> None:
+        """Wait for what is under way, then let the threads go."""
+        self._pool.shutdown()
+        self._sync_pool.shutdown()
+
+
+async def _hop(pool: ThreadPoolExecutor, unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    try:
+        return await wrap(unit)(*args, executor=pool, **kwargs)
+    except OSError as error:
+        raise storage_error(error) from error
+
+
+def storage_error(error: OSError) -> StorageError:
+    """What an error of the operating system means for the store."""
+    reason = error.strerror or type(error).__name__
+    return StoreFull(reason) if error.errno in _FULL else StoreUnavailable(reason)
+
+
+def write_at(fd: int, chunks: Sequence[bytes], offset: int) -> int:
+    """Write all of `chunks` at `offset`; the bytes written. Blocking. Raises OSError."""
+    pending = [memoryview(chunk) for chunk in chunks if chunk]
+    start = offset
+    while pending:
+        offset += (written := os.pwritev(fd, pending[:_MAX_BUFFERS], offset))
+        while pending and written >= len(pending[0]):
+            written -= len(pending.pop(0))
+        if written:
+            pending[0] = pending[0][written:]
+    return offset - start
+
+
+def open_exactly(path: Path, size: int) -> FileIO | None:
+    """Open a file for reading if it is there and of this size; None otherwise. Blocking.
+
+    The length check is what keeps a truncated blob from ever being started.
+    """
+    try:
+        file = FileIO(os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW))
+    except FileNotFoundError:
+        return None
+    if os.fstat(file.fileno()).st_size != size:
+        file.close()
+        return None
+    return file
+
+
+def has_exactly(path: Path, size: int) -> bool:
+    """Whether the file is there and of this size. Blocking."""
+    try:
+        return path.lstat().st_size == size
+    except FileNotFoundError:
+        return False
+
+
+def publish(fd: int, temporary: Path, final: Path) -> None:
+    """Make a finished file durable under its final name: sync file, rename, sync folder. Blocking.
+
+    The order is the promise: nothing is ever written under a final name, and a name that survives a power cut has
+    its bytes. Renaming over an existing file is wanted: it may be damaged, and open readers keep the old one.
+    """
+    os.fchmod(fd, 0o444)
+    os.fsync(fd)
+    temporary.rename(final)
+    sync_folder(final.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the entries of a folder durable (fsync(2): syncing a file does not sync its entry). Blocking."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def remove(path: Path) -> None:
+    """Remove a file that may be gone already. Blocking."""
+    path.unlink(missing_ok=True)

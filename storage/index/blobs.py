@@ -1,0 +1,79 @@
+"""Rows of blobs, and the links that make a blob readable in a repository."""
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, bindparam, delete, exists, select
+from sqlalchemy.dialects.sqlite import insert
+
+from ocispec.digest import Digest
+from storage.index.repositories import key
+from storage.index.schema import blobs, manifests, repositories, repository_blobs
+from storage.repository import Repository
+
+_SIZE = select(blobs.c.size).where(blobs.c.digest == bindparam("digest"))
+_LINKED_SIZE = (
+    select(blobs.c.size)
+    .join(repository_blobs, repository_blobs.c.digest == blobs.c.digest)
+    .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
+    .where(
+        repositories.c.upstream == bindparam("upstream"),
+        repositories.c.name == bindparam("name"),
+        blobs.c.digest == bindparam("digest"),
+    )
+)
+
+
+def size(connection: Connection, digest: Digest) -> int | None:
+    """Bytes of a blob, whoever has it; None where nobody does."""
+    return connection.execute(_SIZE, {"digest": str(digest)}).scalar()
+
+
+def linked_size(connection: Connection, repository: Repository, digest: Digest) -> int | None:
+    """Bytes of a blob that this repository has; None where it has not."""
+    return connection.execute(_LINKED_SIZE, {**key(repository), "digest": str(digest)}).scalar()
+
+
+def add(connection: Connection, digest: Digest, size: int, now: float) -> None:
+    """Say that the file is there. Its size is what the door measured; an older row gives way."""
+    row = {"digest": str(digest), "size": size, "created_at": now}
+    connection.execute(insert(blobs).values(row).on_conflict_do_update(index_elements=["digest"], set_={"size": size}))
+
+
+def link(connection: Connection, repository_id: int, digest: Digest, now: float) -> None:
+    row = {"repository_id": repository_id, "digest": str(digest), "created_at": now}
+    connection.execute(insert(repository_blobs).values(row).on_conflict_do_nothing())
+
+
+def unlink(connection: Connection, repository_id: int, digest: Digest) -> bool:
+    """Whether there was a link to take away."""
+    return bool(
+        connection.execute(
+            delete(repository_blobs).where(
+                repository_blobs.c.repository_id == repository_id, repository_blobs.c.digest == str(digest)
+            )
+        ).rowcount
+    )
+
+
+def unlinked(connection: Connection, repository_id: int, digests: Iterable[Digest]) -> list[Digest]:
+    """Those of `digests` that the repository has no blob for, in their order."""
+    has = select(repository_blobs.c.digest).where(
+        repository_blobs.c.repository_id == repository_id, repository_blobs.c.digest == bindparam("digest")
+    )
+    return [digest for digest in digests if connection.execute(has, {"digest": str(digest)}).first() is None]
+
+
+def drop_unreferenced(connection: Connection, digest: Digest) -> bool:
+    """Remove the row if no repository has it as blob or manifest; True means: now the file has to go."""
+    text = str(digest)
+    statement = delete(blobs).where(
+        blobs.c.digest == text,
+        ~exists().where(repository_blobs.c.digest == text),
+        ~exists().where(manifests.c.digest == text),
+    )
+    return bool(connection.execute(statement).rowcount)
+
+
+def among(connection: Connection, digests: Iterable[Digest]) -> set[Digest]:
+    """Those of `digests` that have a row."""
+    return {digest for digest in digests if connection.execute(_SIZE, {"digest": str(digest)}).first() is not None}

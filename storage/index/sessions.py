@@ -1,0 +1,26 @@
+"""Rows of upload sessions: whose they are and since when. How far one is, its file says."""
+
+from sqlalchemy import Connection, delete, insert, select
+
+from storage.index.schema import upload_sessions
+
+
+def add(connection: Connection, session_id: str, repository: str, now: float) -> None:
+    connection.execute(insert(upload_sessions).values(id=session_id, repository=repository, created_at=now))
+
+
+def repository_of(connection: Connection, session_id: str) -> str | None:
+    return connection.execute(select(upload_sessions.c.repository).where(upload_sessions.c.id == session_id)).scalar()
+
+
+def remove(connection: Connection, session_id: str) -> None:
+    connection.execute(delete(upload_sessions).where(upload_sessions.c.id == session_id))
+
+
+def begun_before(connection: Connection, moment: float) -> list[str]:
+    statement = select(upload_sessions.c.id).where(upload_sessions.c.created_at < moment)
+    return list(connection.execute(statement).scalars())
+
+
+def all_ids(connection: Connection) -> set[str]:
+    return set(connection.execute(select(upload_sessions.c.id)).scalars())

@@ -1,0 +1,141 @@
+"""Upload sessions: what clients are pushing, a file each, growing at its end.
+
+A session outlives the request, the connection and the server: its file says how far it is, its row says whose it is.
+Only the running hash is kept in memory; a session found again after a restart is hashed once more when it ends.
+"""
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+
+from ocispec.names import RepositoryName
+from storage.errors import SessionUnknown, StoreUnavailable
+from storage.files import Disk, remove
+from storage.index import sessions
+from storage.index.unit import StoreIndex
+from storage.ingest import Ingest
+from storage.layout import Layout
+from storage.locks import KeyedLocks
+
+# Sessions with an open file; beyond that the longest idle ones are closed and found again when they are asked for.
+_MAX_OPEN = 256
+# How long a request waits for another one that is writing to the same session.
+_TURN_SECONDS = 10
+
+
+class UploadSession:
+    """One push in progress. Whoever holds its turn may write to `ingest`."""
+
+    def __init__(self, session_id: str, repository: RepositoryName, ingest: Ingest) -> None:
+        self.id, self.repository, self.ingest = session_id, repository, ingest
+        self.ended = False  # published or cancelled: whoever waited for a turn comes too late
+        self._turn = asyncio.Lock()
+
+    @property
+    def offset(self) -> int:
+        """How many bytes are here."""
+        return self.ingest.size
+
+    @property
+    def idle(self) -> bool:
+        return not self._turn.locked()
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[Ingest]:
+        """Write alone; raises StoreUnavailable where another request does not let go of the session."""
+        try:
+            async with asyncio.timeout(_TURN_SECONDS):
+                await self._turn.acquire()
+        except TimeoutError:
+            raise StoreUnavailable("another request is writing to this upload") from None
+        try:
+            yield self.ingest
+        finally:
+            self._turn.release()
+
+
+class Uploads:
+    """All sessions of a store."""
+
+    def __init__(self, disk: Disk, layout: Layout, index: StoreIndex, clock: Callable[[], float]) -> None:
+        self._disk, self._layout, self._index, self._clock = disk, layout, index, clock
+        self._open: OrderedDict[str, UploadSession] = OrderedDict()
+        self._finding = KeyedLocks()
+
+    async def start(self, repository: RepositoryName) -> UploadSession:
+        session_id = secrets.token_hex(16)
+        ingest = await Ingest.create(self._disk, self._layout.upload(session_id))
+        now = self._clock()
+        # Nobody was promised anything yet: the row need not survive a power cut.
+        await self._index.write(lambda on: sessions.add(on, session_id, repository, now), durable=False)
+        return await self._remember(UploadSession(session_id, repository, ingest))
+
+    async def find(self, repository: RepositoryName, session_id: str) -> UploadSession:
+        """Raises SessionUnknown: also for another repository's session, as if there were none."""
+        path = self._layout.upload(session_id)
+        async with self._finding.of(session_id):
+            session = self._open.get(session_id)
+            if session is None:
+                owner = await self._index.read(lambda on: sessions.repository_of(on, session_id))
+                if owner != repository:
+                    raise SessionUnknown(session_id)
+                return await self._remember(
+                    UploadSession(session_id, repository, await Ingest.resume(self._disk, path))
+                )
+        if session.repository != repository:
+            raise SessionUnknown(session_id)
+        self._open.move_to_end(session_id)
+        return session
+
+    async def cancel(self, session: UploadSession) -> None:
+        """Forget a session and its bytes."""
+        await self._index.write(lambda on: sessions.remove(on, session.id), durable=False)
+        self.forget(session)
+        await session.ingest.discard()
+
+    def forget(self, session: UploadSession) -> None:
+        """The session has ended: its file has been published or removed."""
+        session.ended = True
+        self._open.pop(session.id, None)
+
+    async def expire(self, max_age_seconds: float) -> int:
+        """Remove idle sessions that began longer ago; how many."""
+        moment = self._clock() - max_age_seconds
+        old = await self._index.read(lambda on: sessions.begun_before(on, moment))
+        expired = 0
+        for session_id in old:
+            session = self._open.get(session_id)
+            if session is not None and not session.idle:
+                continue
+            self._open.pop(session_id, None)
+            if session is not None:
+                await session.ingest.close()
+            await self._index.write(partial(sessions.remove, session_id=session_id), durable=False)
+            await self._disk.run(remove, self._layout.upload(session_id))
+            expired += 1
+        return expired
+
+    async def remove_strays(self) -> None:
+        """Remove files that have no session: a crash came between the two."""
+        known = await self._index.read(sessions.all_ids)
+        for path in await self._disk.run(lambda: list(self._layout.uploads.iterdir())):
+            if path.name not in known:
+                await self._disk.run(remove, path)
+
+    async def close(self) -> None:
+        """Close every file; the sessions stay."""
+        while self._open:
+            _, session = self._open.popitem()
+            await session.ingest.close()
+
+    async def _remember(self, session: UploadSession) -> UploadSession:
+        self._open[session.id] = session
+        if len(self._open) > _MAX_OPEN:
+            idle = next((old for old in self._open.values() if old.idle and old is not session), None)
+            if idle is not None:
+                del self._open[idle.id]
+                await idle.ingest.close()
+        return session
