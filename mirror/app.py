@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import resource
 import signal
@@ -17,8 +18,9 @@ from mirror.discovery.lists import Lists
 from mirror.errors import ListenError
 from mirror.http.access import AccessLogger
 from mirror.http.keys import SERVICES, Services
-from mirror.http.middleware import answer_errors
+from mirror.http.middleware import answer_errors, sign
 from mirror.http.routes import routes
+from mirror.logs import access_logger
 from mirror.management.delete import Deletions
 from mirror.management.sweep import Sweeper
 from mirror.pull.blob import BlobPulls
@@ -71,6 +73,7 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             deletions=Deletions(store),
         )
         app.add_routes(routes())
+        app.on_response_prepare.append(sign)
         yield app
 
 
@@ -81,7 +84,7 @@ async def serving(config: Config) -> AsyncIterator[str]:
         runner = web.AppRunner(
             app,
             access_log_class=AccessLogger,
-            access_log=logging.getLogger("mirror.access"),
+            access_log=access_logger(config.log),
             keepalive_timeout=_KEEPALIVE_SECONDS,
             shutdown_timeout=config.server.drain_timeout,
             auto_decompress=False,
@@ -101,6 +104,7 @@ async def serving(config: Config) -> AsyncIterator[str]:
 async def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT. A second signal ends the waiting for requests under way."""
     _raise_file_limit()
+    gc.freeze()  # what is loaded now stays: the collector need not look at it again and again
     stop = asyncio.Event()
     serving_task = asyncio.create_task(_serve_until(config, stop))
     loop = asyncio.get_running_loop()

@@ -84,9 +84,9 @@ class Blobs:
         log.error("content is damaged on disk", extra={"digest": str(digest), "size": size})
         return None
 
-    async def receive(self, algorithm: str = "sha256") -> Ingest:
+    def receive(self, algorithm: str = "sha256") -> Ingest:
         """A new file for content that comes in one piece; `publish` or discard it."""
-        return await Ingest.create(self._disk, self._layout.tmp / secrets.token_hex(16), algorithm)
+        return Ingest(self._disk, self._layout.tmp / secrets.token_hex(16), algorithm)
 
     async def receive_download(self, digest: Digest) -> Ingest:
         """The partial file of a digest, with what an earlier download left in it; locked for this process."""

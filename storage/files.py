@@ -6,7 +6,7 @@ name look-ups: a slow disk must not stall them, nor they the disk.
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
@@ -20,8 +20,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-# writev takes at most this many buffers at once (Linux: UIO_MAXIOV).
-_MAX_BUFFERS = 1024
 
 
 class Disk:
@@ -58,17 +56,13 @@ def storage_error(error: OSError) -> StorageError:
     return StoreFull(reason) if error.errno in _FULL else StoreUnavailable(reason)
 
 
-def write_at(fd: int, chunks: Sequence[bytes], offset: int) -> int:
-    """Write all of `chunks` at `offset`; the bytes written. Blocking. Raises OSError."""
-    pending = [memoryview(chunk) for chunk in chunks if chunk]
-    start = offset
-    while pending:
-        offset += (written := os.pwritev(fd, pending[:_MAX_BUFFERS], offset))
-        while pending and written >= len(pending[0]):
-            written -= len(pending.pop(0))
-        if written:
-            pending[0] = pending[0][written:]
-    return offset - start
+def write_at(fd: int, data: bytes, offset: int) -> int:
+    """Write all of `data` at `offset`; the bytes written. Blocking. Raises OSError."""
+    rest = memoryview(data)
+    while rest:
+        written = os.pwrite(fd, rest, offset)
+        rest, offset = rest[written:], offset + written
+    return len(data)
 
 
 def open_exactly(path: Path, size: int) -> FileIO | None:

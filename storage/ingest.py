@@ -9,7 +9,6 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Sequence
 from pathlib import Path
 
 from ocispec.digest import Digest, Hasher, new_hasher
@@ -24,13 +23,16 @@ _HASH_STEP = 2**20
 class Ingest:
     """A file on its way in. Not safe for two appends at once: its owner takes turns.
 
-    `size` is how many bytes are written and hashed; readers may read up to there.
+    `size` is how many bytes are written and hashed; readers may read up to there. The file is opened when it is first
+    needed, in the same thread hop as the work.
     """
 
-    def __init__(self, disk: Disk, path: Path, fd: int, size: int, algorithm: str, hasher: Hasher | None) -> None:
-        self.path, self.size = path, size
-        self._disk, self._fd = disk, fd
-        self._algorithm, self._hasher = algorithm, hasher
+    def __init__(self, disk: Disk, path: Path, algorithm: str = "sha256") -> None:
+        """A new, empty file at `path`."""
+        self.path, self.size = path, 0
+        self._disk, self._algorithm = disk, algorithm
+        self._hasher: Hasher | None = new_hasher(algorithm)
+        self._fd = -1
         self._unsynced = 0
         self._syncing: asyncio.Task[None] | None = None
         # A cancelled append still runs in its thread: without this, a close could free the descriptor under it and
@@ -38,111 +40,118 @@ class Ingest:
         self._descriptor = threading.Lock()
 
     @classmethod
-    async def create(cls, disk: Disk, path: Path, algorithm: str = "sha256") -> "Ingest":
-        """Begin a new file; raises StoreUnavailable where it exists already."""
-        fd = await disk.run(_open, path, os.O_CREAT | os.O_EXCL)
-        return cls(disk, path, fd, 0, algorithm, new_hasher(algorithm))
-
-    @classmethod
     async def resume(cls, disk: Disk, path: Path, algorithm: str = "sha256") -> "Ingest":
         """Go on with a file that an earlier process left (or begin it).
 
         What is there is hashed when the file is verified, since a hash cannot be saved and restored.
         """
-        fd = await disk.run(_open, path, os.O_CREAT)
-        size = os.fstat(fd).st_size
-        return cls(disk, path, fd, size, algorithm, None if size else new_hasher(algorithm))
+        ingest = cls(disk, path, algorithm)
+        await disk.run(ingest._measure)
+        return ingest
 
-    async def append(self, chunks: Sequence[bytes]) -> None:
+    def _measure(self) -> None:
+        with self._descriptor:
+            self.size = os.fstat(self._open()).st_size
+        if self.size:
+            self._hasher = None
+
+    async def append(self, data: bytes) -> None:
         """Write and hash at the end. On failure the file ends where it did before, and may be tried again."""
-        self.size += await self._disk.run(self._append, chunks)
+        await self._disk.run(self._append, data)
         self._send_to_device()
 
-    def _append(self, chunks: Sequence[bytes]) -> int:
+    def _append(self, data: bytes) -> None:
         with self._descriptor:
+            fd = self._open()
             try:
-                written = write_at(self._fd, chunks, self.size)
+                write_at(fd, data, self.size)
             except OSError:
-                os.ftruncate(self._fd, self.size)
+                os.ftruncate(fd, self.size)
                 raise
-        if self._hasher is not None:
-            for chunk in chunks:
-                self._hasher.update(chunk)
-        self._unsynced += written
-        return written
+            if self._hasher is not None:
+                self._hasher.update(data)
+            self._unsynced += len(data)
+            self.size += len(data)
 
     def _send_to_device(self) -> None:
-        if self._unsynced >= _SYNC_STEP and (self._syncing is None or self._syncing.done()):
-            self._finish_syncing()
-            self._unsynced = 0
-            self._syncing = asyncio.create_task(self._disk.sync(os.fdatasync, self._fd))
-
-    def _finish_syncing(self) -> None:
-        """Raise what an early sync reported. A failed sync is never repeated: the kernel may have dropped the pages."""
-        if self._syncing is not None and self._syncing.done():
-            done, self._syncing = self._syncing, None
-            done.result()
+        """Begin an early sync, one at a time. What one reports is raised here: a failed sync is never repeated, since
+        the kernel may have dropped the pages."""
+        if self._unsynced < _SYNC_STEP or (self._syncing is not None and not self._syncing.done()):
+            return
+        if self._syncing is not None:
+            self._syncing.result()
+        self._unsynced = 0
+        self._syncing = asyncio.create_task(self._disk.sync(os.fdatasync, self._fd))
 
     async def verify(self, expected: Digest) -> None:
         """Raises DigestMismatch unless the bytes so far are those of `expected`."""
         if expected.algorithm != self._algorithm or self._hasher is None:
-            self._algorithm, self._hasher = expected.algorithm, new_hasher(expected.algorithm)
-            await self._disk.run(_hash_file, self._fd, self.size, self._hasher)
+            self._algorithm, hasher = expected.algorithm, new_hasher(expected.algorithm)
+            await self._disk.run(self._hash, hasher)
+            self._hasher = hasher
         actual = self._hasher.hexdigest()
         if actual != expected.hex:
             raise DigestMismatch(expected, f"{self._algorithm}:{actual}")
+
+    def _hash(self, hasher: Hasher) -> None:
+        with self._descriptor:
+            fd, offset = self._open(), 0
+            while offset < self.size and (block := os.pread(fd, min(_HASH_STEP, self.size - offset), offset)):
+                hasher.update(block)
+                offset += len(block)
 
     async def publish(self, final: Path) -> None:
         """Give a verified file its final name, durably, and close it."""
         if self._syncing is not None:
             await asyncio.wait([self._syncing])
-            self._finish_syncing()
+            self._syncing.result()
         await self._disk.sync(self._publish, final)
-        await self.close()
 
     def _publish(self, final: Path) -> None:
         with self._descriptor:
-            publish(self._fd, self.path, final)
+            publish(self._open(), self.path, final)
+        self._close()
 
     async def restart(self) -> None:
         """Forget every byte: the source began again from the start."""
-        await self._disk.run(os.ftruncate, self._fd, 0)
-        self.size, self._hasher = 0, new_hasher(self._algorithm)
+        await self._disk.run(self._truncate)
+
+    def _truncate(self) -> None:
+        with self._descriptor:
+            os.ftruncate(self._open(), 0)
+            self.size, self._hasher = 0, new_hasher(self._algorithm)
 
     async def lock(self) -> None:
         """Take the file for this process alone; raises StoreUnavailable where another one has it."""
         try:
-            await self._disk.run(fcntl.flock, self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            await self._disk.run(self._lock)
         except StoreUnavailable:
             raise StoreUnavailable("another process is writing this file") from None
 
+    def _lock(self) -> None:
+        with self._descriptor:
+            fcntl.flock(self._open(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+
     async def close(self) -> None:
-        """Stop writing; the file stays where it is. May be called twice."""
+        """Stop writing; the file stays where it is, and can be gone on with. May be called twice."""
         if self._syncing is not None:
             await asyncio.wait([self._syncing])
-            self._syncing.exception()  # seen: whoever closes without publishing does not care
-            self._syncing = None
-        await self._disk.run(self._close)
+        if self._fd >= 0:
+            await self._disk.run(self._close)
+
+    async def discard(self) -> None:
+        """Close and remove the file: it must never be seen. Nothing to do after `publish`."""
+        with contextlib.suppress(StorageError):  # it goes either way
+            await self.close()
+        await self._disk.run(remove, self.path)
+
+    def _open(self) -> int:
+        if self._fd < 0:
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        return self._fd
 
     def _close(self) -> None:
         with self._descriptor:
             fd, self._fd = self._fd, -1
             if fd >= 0:
                 os.close(fd)
-
-    async def discard(self) -> None:
-        """Close and remove the file: it must never be seen."""
-        with contextlib.suppress(StorageError):  # it goes either way
-            await self.close()
-        await self._disk.run(remove, self.path)
-
-
-def _open(path: Path, flags: int) -> int:
-    return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | flags, 0o600)
-
-
-def _hash_file(fd: int, size: int, hasher: Hasher) -> None:
-    offset = 0
-    while offset < size and (block := os.pread(fd, min(_HASH_STEP, size - offset), offset)):
-        hasher.update(block)
-        offset += len(block)

@@ -89,14 +89,16 @@ class Manifests:
     async def _store(
         self, repository: Repository, digest: Digest, body: bytes, record: Callable[[Connection], None]
     ) -> None:
-        ingest = await self._blobs.receive(digest.algorithm)
+        ingest = self._blobs.receive(digest.algorithm)
         try:
-            await ingest.append([body])
+            await ingest.append(body)
             await self._blobs.publish(ingest, digest, record)
-            self._known.add(repository)
+        except BaseException:
+            await ingest.discard()
+            raise
         finally:
             self._hot.forget(repository)
-            await ingest.discard()
+        self._known.add(repository)
 
     async def confirm(self, repository: Repository, tag: Tag, digest: Digest) -> None:
         """The upstream said again that `tag` points at `digest`, which is here."""

@@ -53,6 +53,11 @@ class Partial:
         self._state, self._error = _State.FAILED, error
         self._wake()
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether every byte is here and verified."""
+        return self._state is _State.VERIFIED
+
     async def known(self) -> int | None:
         """Wait until the source has answered; the length in bytes, or None where it did not say. Raises its error."""
         while not self._announced:

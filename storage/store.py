@@ -59,9 +59,9 @@ class Store:
     async def check(self) -> None:
         """Whether the index answers and the store can be written; raises StorageError where not."""
         await self._index.read(lambda connection: facts.get(connection, facts.STATE))
-        ingest = await self.blobs.receive()
+        ingest = self.blobs.receive()
         try:
-            await ingest.append([b"ready"])
+            await ingest.append(b"ready")
         finally:
             await ingest.discard()
 

@@ -67,7 +67,7 @@ class Uploads:
 
     async def start(self, repository: RepositoryName) -> UploadSession:
         session_id = secrets.token_hex(16)
-        ingest = await Ingest.create(self._disk, self._layout.upload(session_id))
+        ingest = Ingest(self._disk, self._layout.upload(session_id))
         now = self._clock()
         # Nobody was promised anything yet: the row need not survive a power cut.
         await self._index.write(lambda on: sessions.add(on, session_id, repository, now), durable=False)

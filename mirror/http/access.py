@@ -1,8 +1,8 @@
 """A line for each request at its end: what was asked, what was answered, how much of it left, and why."""
 
-import logging
+from typing import Any
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.abc import AbstractAccessLogger
 
 from mirror.http.keys import CUT, OUTCOME, SENT
@@ -11,17 +11,13 @@ from mirror.http.keys import CUT, OUTCOME, SENT
 class AccessLogger(AbstractAccessLogger):
     """The query is left out: it may hold what is nobody's business, and it is in the client's hand."""
 
-    @property
-    def enabled(self) -> bool:
-        return self.logger.isEnabledFor(logging.INFO)
-
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        facts: dict[str, object] = {
+        facts: dict[str, Any] = {
             "client": request.remote,
             "method": request.method,
             "path": request.path,
             "status": response.status,
-            "sent": request.get(SENT, response.body_length),
+            "sent": _sent(request, response),
             "seconds": round(time, 6),
             "agent": request.headers.get("User-Agent", ""),
         }
@@ -29,4 +25,13 @@ class AccessLogger(AbstractAccessLogger):
             facts["cache"] = outcome.value
         if (reason := request.get(CUT)) is not None:
             facts["cut"] = reason
-        self.logger.info("request", extra=facts)
+        self.logger.info("request", **facts)
+
+
+def _sent(request: web.BaseRequest, response: web.StreamResponse) -> int:
+    """Bytes of the body that left, without the head."""
+    sent: int | None = request.get(SENT)
+    if sent is not None:
+        return sent
+    body = response.body if isinstance(response, web.Response) and request.method != hdrs.METH_HEAD else None
+    return len(body) if isinstance(body, bytes) else 0

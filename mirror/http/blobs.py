@@ -16,8 +16,9 @@ from ocispec.ranges import ContentRange, parse_range
 
 async def head(request: web.Request) -> web.StreamResponse:
     place, digest = parse.place(request), parse.digest(request)
-    size = await parse.services(request).blob_pulls.size(place, digest)
-    return web.Response(headers=_headers(digest, Outcome.HIT) | {"Content-Length": str(size)})
+    size, outcome = await parse.services(request).blob_pulls.size(place, digest)
+    request[OUTCOME] = outcome
+    return web.Response(headers=_headers(digest, outcome) | {"Content-Length": str(size)})
 
 
 async def get(request: web.Request) -> web.StreamResponse:

@@ -26,22 +26,24 @@ from storage.errors import StorageError, StoreFull
 log = logging.getLogger(__name__)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-_API_VERSION = "Docker-Distribution-Api-Version"
 
 
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Render what a handler raised. Once an answer has begun nothing can be rendered: the connection is cut."""
     try:
-        response = await handler(request)
+        return await handler(request)
     except Exception as error:
         if request.writer.output_size > 0:
             cut(request, error)
             raise
-        response = _render(request, error)
-    if not response.prepared:
-        response.headers[_API_VERSION] = "registry/2.0"
-    return response
+        return _render(request, error)
+
+
+async def sign(_request: web.Request, response: web.StreamResponse) -> None:
+    """What every answer carries; not which versions of what it is made with."""
+    response.headers[hdrs.SERVER] = "registry-mirror"
+    response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
 
 
 def _render(request: web.Request, error: Exception) -> web.Response:

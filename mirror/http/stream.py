@@ -27,7 +27,7 @@ async def send(
     Raises what `readable` raises as long as nothing is sent; after that the connection is cut.
     """
     request[SENT] = 0
-    limit = await readable(start) if end is None or end > start else start
+    limit = await readable(start)
     await response.prepare(request)
     try:
         while limit > start and (end is None or start < end):

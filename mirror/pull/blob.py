@@ -46,8 +46,8 @@ class BlobPulls:
             raise BlobUnknown(detail={"digest": str(digest)})
         return await self._fetch(repository, digest)
 
-    async def size(self, place: Place, digest: Digest) -> int:
-        """How long the blob is, for HEAD. Raises BlobUnknown or UpstreamError.
+    async def size(self, place: Place, digest: Digest) -> tuple[int, Outcome]:
+        """How long the blob is, for HEAD, and where that was found out. Raises BlobUnknown or UpstreamError.
 
         A blob of a repository that nobody has pulled from is not asked for upstream: that is a client about to push,
         and what it pushes is nobody else's business.
@@ -55,10 +55,10 @@ class BlobPulls:
         repository = owner(place, self._store.repositories)
         size = await self._store.blobs.size(repository, digest)
         if size is not None:
-            return size
+            return size, Outcome.HIT
         if repository.is_hosted or repository not in self._store.repositories:
             raise BlobUnknown(detail={"digest": str(digest)})
-        return await self._remote_size(repository, digest)
+        return await self._remote_size(repository, digest), Outcome.MISS
 
     async def _remote_size(self, repository: Repository, digest: Digest) -> int:
         size = await self._ask(repository, digest)

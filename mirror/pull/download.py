@@ -53,7 +53,7 @@ class Downloads:
     def __init__(self, store: Store, upstreams: Mapping[str, UpstreamClient]) -> None:
         self._store, self._upstreams = store, upstreams
         self._running: dict[Digest, Download] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[Download, asyncio.Task[None]] = {}
         self._starting = asyncio.Lock()
 
     def find(self, digest: Digest) -> Download | None:
@@ -69,16 +69,16 @@ class Downloads:
             ingest = await self._store.blobs.receive_download(digest)
             download = Download(digest, repository, Partial(digest, ingest))
             self._running[digest] = download
-        task = asyncio.create_task(self._run(download, ingest, expected))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task = self._tasks[download] = asyncio.create_task(self._run(download, ingest, expected))
+        task.add_done_callback(lambda _: self._tasks.pop(download))
         return download, True
 
     async def close(self) -> None:
-        """Stop every download; what is on disk is gone on with after the next start."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Stop what is still arriving, to be gone on with after the next start; let what is complete be published."""
+        for download, task in self._tasks.items():
+            if not download.partial.is_complete:
+                task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _run(self, download: Download, ingest: Ingest, expected: int | None) -> None:
         failure: Exception | None = None
@@ -175,7 +175,7 @@ async def _append(remote: RemoteBlob, ingest: Ingest, partial: Partial, expected
         fresh, surplus = chunk[surplus:], 0
         if total is not None and ingest.size + len(fresh) > total:
             raise UpstreamBroken("the upstream sends more than it announced")
-        await ingest.append([fresh])
+        await ingest.append(fresh)
         partial.advance()
     if total is not None and ingest.size != total:
         raise UpstreamUnavailable("the upstream sent less than it announced")

@@ -3,6 +3,7 @@
 The bytes are hashed and written as they arrive, so that the answer to the last request is quick however long the blob.
 """
 
+import contextlib
 from collections.abc import AsyncIterable
 from dataclasses import dataclass
 
@@ -10,13 +11,10 @@ from mirror.push.guard import writable
 from mirror.routing import Place, owner
 from ocispec.digest import Digest
 from ocispec.errors import BlobUploadUnknown, DigestInvalid, SizeInvalid
-from storage.errors import DigestMismatch, OffsetMismatch, SessionUnknown
+from storage.errors import DigestMismatch, OffsetMismatch, SessionUnknown, StorageError
 from storage.ingest import Ingest
 from storage.store import Store
 from storage.uploads import UploadSession
-
-# Arriving bytes are handed to the disk in batches of about this size: one thread hop for each.
-_BATCH_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +51,15 @@ class Uploads:
     async def push_whole(self, place: Place, digest: Digest, chunk: Chunk) -> None:
         """A blob in a single request. Raises DigestInvalid, SizeInvalid, Unsupported."""
         target = writable(self._store, place)
-        ingest = await self._store.blobs.receive(digest.algorithm)
+        ingest = self._store.blobs.receive(digest.algorithm)
         try:
             await _receive(ingest, chunk)
             await self._store.blobs.publish_linked(ingest, digest, target)
-        except DigestMismatch as error:
-            raise DigestInvalid(detail={"expected": str(digest), "received": error.actual}) from error
-        finally:
+        except BaseException as error:
             await ingest.discard()
+            if isinstance(error, DigestMismatch):
+                raise _wrong(error) from error
+            raise
 
     async def find(self, place: Place, session_id: str) -> UploadSession:
         """Raises BlobUploadUnknown: also for a session of another repository."""
@@ -93,7 +92,12 @@ class Uploads:
                 await self._store.blobs.publish_upload(session, digest, target)
             except DigestMismatch as error:
                 await self._store.uploads.cancel(session)
-                raise DigestInvalid(detail={"expected": str(digest), "received": error.actual}) from error
+                raise _wrong(error) from error
+            except StorageError:
+                # A file that could not be made durable is not to be trusted any more: it has to be sent again.
+                with contextlib.suppress(StorageError):
+                    await self._store.uploads.cancel(session)
+                raise
             self._store.uploads.forget(session)
 
     async def cancel(self, session: UploadSession) -> None:
@@ -111,17 +115,11 @@ class Uploads:
 async def _receive(ingest: Ingest, chunk: Chunk) -> None:
     """Write a request's body at the end. What came before it broke off stays: the client can go on from there."""
     before = ingest.size
-    batch: list[bytes] = []
-    waiting = 0
-    try:
-        async for data in chunk.data:
-            batch.append(data)
-            waiting += len(data)
-            if waiting >= _BATCH_BYTES:
-                await ingest.append(batch)
-                batch, waiting = [], 0
-    finally:
-        if batch:
-            await ingest.append(batch)
+    async for data in chunk.data:
+        await ingest.append(data)
     if chunk.length is not None and ingest.size - before != chunk.length:
         raise SizeInvalid(detail={"announced": chunk.length, "received": ingest.size - before})
+
+
+def _wrong(error: DigestMismatch) -> DigestInvalid:
+    return DigestInvalid(detail={"expected": str(error.expected), "received": error.actual})
