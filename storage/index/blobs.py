@@ -21,6 +21,15 @@ _LINKED_SIZE = (
         blobs.c.digest == bindparam("digest"),
     )
 )
+_ADD = insert(blobs)
+_ADD = _ADD.on_conflict_do_update(index_elements=["digest"], set_={"size": _ADD.excluded.size})
+_LINK = insert(repository_blobs).on_conflict_do_nothing()
+_UNLINK = delete(repository_blobs).where(
+    repository_blobs.c.repository_id == bindparam("repository"), repository_blobs.c.digest == bindparam("text")
+)
+_HAS = select(repository_blobs.c.digest).where(
+    repository_blobs.c.repository_id == bindparam("repository"), repository_blobs.c.digest == bindparam("text")
+)
 
 
 def size(connection: Connection, digest: Digest) -> int | None:
@@ -35,32 +44,25 @@ def linked_size(connection: Connection, repository: Repository, digest: Digest) 
 
 def add(connection: Connection, digest: Digest, size: int, now: float) -> None:
     """Say that the file is there. Its size is what the door measured; an older row gives way."""
-    row = {"digest": str(digest), "size": size, "created_at": now}
-    connection.execute(insert(blobs).values(row).on_conflict_do_update(index_elements=["digest"], set_={"size": size}))
+    connection.execute(_ADD, {"digest": str(digest), "size": size, "created_at": now})
 
 
 def link(connection: Connection, repository_id: int, digest: Digest, now: float) -> None:
-    row = {"repository_id": repository_id, "digest": str(digest), "created_at": now}
-    connection.execute(insert(repository_blobs).values(row).on_conflict_do_nothing())
+    connection.execute(_LINK, {"repository_id": repository_id, "digest": str(digest), "created_at": now})
 
 
 def unlink(connection: Connection, repository_id: int, digest: Digest) -> bool:
     """Whether there was a link to take away."""
-    return bool(
-        connection.execute(
-            delete(repository_blobs).where(
-                repository_blobs.c.repository_id == repository_id, repository_blobs.c.digest == str(digest)
-            )
-        ).rowcount
-    )
+    return bool(connection.execute(_UNLINK, {"repository": repository_id, "text": str(digest)}).rowcount)
 
 
 def unlinked(connection: Connection, repository_id: int, digests: Iterable[Digest]) -> list[Digest]:
     """Those of `digests` that the repository has no blob for, in their order."""
-    has = select(repository_blobs.c.digest).where(
-        repository_blobs.c.repository_id == repository_id, repository_blobs.c.digest == bindparam("digest")
-    )
-    return [digest for digest in digests if connection.execute(has, {"digest": str(digest)}).first() is None]
+    return [
+        digest
+        for digest in digests
+        if connection.execute(_HAS, {"repository": repository_id, "text": str(digest)}).first() is None
+    ]
 
 
 def drop_unreferenced(connection: Connection, digest: Digest) -> bool:

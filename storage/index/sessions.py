@@ -1,20 +1,24 @@
 """Rows of upload sessions: whose they are and since when. How far one is, its file says."""
 
-from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from storage.index.schema import upload_sessions
 
+_ADD = insert(upload_sessions)
+_REPOSITORY = select(upload_sessions.c.repository).where(upload_sessions.c.id == bindparam("session"))
+_REMOVE = delete(upload_sessions).where(upload_sessions.c.id == bindparam("session"))
+
 
 def add(connection: Connection, session_id: str, repository: str, now: float) -> None:
-    connection.execute(insert(upload_sessions).values(id=session_id, repository=repository, created_at=now))
+    connection.execute(_ADD, {"id": session_id, "repository": repository, "created_at": now})
 
 
 def repository_of(connection: Connection, session_id: str) -> str | None:
-    return connection.execute(select(upload_sessions.c.repository).where(upload_sessions.c.id == session_id)).scalar()
+    return connection.execute(_REPOSITORY, {"session": session_id}).scalar()
 
 
 def remove(connection: Connection, session_id: str) -> None:
-    connection.execute(delete(upload_sessions).where(upload_sessions.c.id == session_id))
+    connection.execute(_REMOVE, {"session": session_id})
 
 
 def begun_before(connection: Connection, moment: float) -> list[str]:
