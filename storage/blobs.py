@@ -12,6 +12,7 @@ there, and the next push or download of it puts it right.
 
 import contextlib
 import logging
+import os
 import secrets
 from collections.abc import Callable
 from io import FileIO
@@ -28,6 +29,7 @@ from storage.index.unit import StoreIndex, Unit
 from storage.ingest import Ingest
 from storage.layout import Layout
 from storage.locks import KeyedLocks
+from storage.partial import Partial
 from storage.repository import Repository
 from storage.uploads import UploadSession
 
@@ -98,13 +100,20 @@ class Blobs:
             raise
         return ingest
 
-    async def open_download(self, digest: Digest) -> FileIO:
-        """The file of a download for following: the partial one or, if it has just been published, the blob."""
+    async def open_download(self, partial: Partial) -> FileIO:
+        """The file of a download, for following: under the name it has now, before or after it is published.
+
+        Raises StoreUnavailable where it has been removed.
+        """
 
         def unit() -> FileIO:
-            for path in (self._layout.partial(digest), self._layout.blob(digest)):
+            for path in (self._layout.partial(partial.digest), self._layout.blob(partial.digest)):
                 with contextlib.suppress(FileNotFoundError):
-                    return FileIO(path)
+                    file = FileIO(path)
+                    # Not another download's file under the same name, nor the damaged blob that this one replaces.
+                    if os.fstat(file.fileno()).st_ino == partial.inode:
+                        return file
+                    file.close()
             raise StoreUnavailable("the download has ended")
 
         return await self._disk.run(unit)

@@ -33,6 +33,7 @@ class Ingest:
         self._disk, self._algorithm = disk, algorithm
         self._hasher: Hasher | None = new_hasher(algorithm)
         self._fd = -1
+        self.inode = 0  # which file this is, whatever its name is by now; known once it is open
         self._unsynced = 0
         self._syncing: asyncio.Task[None] | None = None
         # A cancelled append still runs in its thread: without this, a close could free the descriptor under it and
@@ -148,6 +149,7 @@ class Ingest:
     def _open(self) -> int:
         if self._fd < 0:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self.inode = os.fstat(self._fd).st_ino
         return self._fd
 
     def _close(self) -> None:

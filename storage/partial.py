@@ -26,7 +26,6 @@ class Partial:
 
     def __init__(self, digest: Digest, ingest: Ingest) -> None:
         self.digest = digest
-        self.path = ingest.path
         self.total: int | None = None
         self._ingest = ingest
         self._state = _State.GROWING
@@ -52,6 +51,11 @@ class Partial:
         """There will be no more bytes; every reader gets `error`."""
         self._state, self._error = _State.FAILED, error
         self._wake()
+
+    @property
+    def inode(self) -> int:
+        """Which file it is: its name changes when it is published."""
+        return self._ingest.inode
 
     @property
     def is_complete(self) -> bool:

@@ -44,7 +44,7 @@ async def _send(request: web.Request, digest: Digest, pulled: PulledBlob) -> web
     else:
         assert pulled.partial is not None
         size, readable = await pulled.partial.known(), pulled.partial.readable
-        file = await parse.services(request).store.blobs.open_download(digest)
+        file = await parse.services(request).store.blobs.open_download(pulled.partial)
     with file:
         part = _asked_part(request, digest, size)
         response = _begin(digest, pulled.outcome, size, part)

@@ -55,7 +55,8 @@ async def _send_part(request: web.Request, response: web.StreamResponse, file: F
     transport = request.transport
     if transport is None or transport.is_closing():
         raise ConnectionResetError("client left")
-    if response.chunked or transport.get_extra_info("sslcontext") is not None:
+    # Without a length aiohttp frames the body by itself, and does not say so in `response.chunked`.
+    if response.content_length is None or transport.get_extra_info("sslcontext") is not None:
         await _send_blocks(response, file, start, stop)
         return
     sent = await asyncio.get_running_loop().sendfile(transport, file, start, stop - start, fallback=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from io import FileIO
 
 from mirror.flights import Flights
-from mirror.pull.download import Download, Downloads
+from mirror.pull.download import Downloads
 from mirror.pull.outcome import Outcome
 from mirror.routing import Place, owner
 from mirror.upstream.client import UpstreamClient
@@ -79,40 +79,26 @@ class BlobPulls:
         return head.size
 
     async def _fetch(self, repository: Repository, digest: Digest) -> PulledBlob:
-        running = self._downloads.find(digest)
-        if running is None and not await self._store.blobs.is_here(digest):
-            return await self._start(repository, digest)
-        # Somebody else's request brought it in. That it is in the store does not show that this repository has it.
-        await self._flights.join((repository, digest), lambda: self._confirm(repository, digest))
+        """Start the download, or get at what somebody else's request has brought in, or is bringing in."""
+        expected = await self._store.manifests.blob_size(repository, digest)
+        download, began = await self._downloads.start(repository, digest, expected)
+        if download is not None and (began or repository in download.repositories):
+            return PulledBlob(Outcome.MISS if began else Outcome.JOINED, partial=download.partial)
+        file = await self._store.blobs.open(repository, digest)
+        if file is not None:
+            return PulledBlob(Outcome.HIT, file=file)
+        # That it is in the store does not show that this repository has it: its upstream has to say so.
+        await self._flights.join((repository, digest), lambda: self._ask(repository, digest))
         return await self._admit(repository, digest)
 
-    async def _confirm(self, repository: Repository, digest: Digest) -> None:
-        running = self._downloads.find(digest)
-        if running is not None and repository in running.repositories:
-            return
-        await self._ask(repository, digest)
-
     async def _admit(self, repository: Repository, digest: Digest) -> PulledBlob:
-        """Give a confirmed repository what is here, or on its way."""
-        running = self._downloads.find(digest)
-        if running is not None:
-            return self._join(running, repository)
-        if await self._store.blobs.link(repository, digest):
+        """Give a confirmed repository what is on its way, or here, or by now neither."""
+        download = self._downloads.find(digest)
+        if download is None and await self._store.blobs.link(repository, digest):
             file = await self._store.blobs.open(repository, digest)
             if file is not None:
                 return PulledBlob(Outcome.HIT, file=file)
-        return await self._start(repository, digest)
-
-    async def _start(self, repository: Repository, digest: Digest) -> PulledBlob:
-        expected = await self._store.manifests.blob_size(repository, digest)
-        download, began = await self._downloads.start(repository, digest, expected)
-        if began:
-            return PulledBlob(Outcome.MISS, partial=download.partial)
-        if repository not in download.repositories:
-            await self._confirm(repository, digest)
-        return self._join(download, repository)
-
-    @staticmethod
-    def _join(download: Download, repository: Repository) -> PulledBlob:
+        if download is None:
+            return await self._fetch(repository, digest)
         download.repositories.add(repository)
         return PulledBlob(Outcome.JOINED, partial=download.partial)

@@ -60,11 +60,14 @@ class Downloads:
         """The download that is under way, if any."""
         return self._running.get(digest)
 
-    async def start(self, repository: Repository, digest: Digest, expected: int | None) -> tuple[Download, bool]:
-        """The download of `digest`, and whether this call began it. `expected` is its length where that is known."""
+    async def start(self, repository: Repository, digest: Digest, expected: int | None) -> tuple[Download | None, bool]:
+        """The download of `digest`, and whether this call began it; None where the blob is here by now.
+
+        `expected` is its length where that is known.
+        """
         async with self._starting:
             running = self._running.get(digest)
-            if running is not None:
+            if running is not None or await self._store.blobs.is_here(digest):
                 return running, False
             ingest = await self._store.blobs.receive_download(digest)
             download = Download(digest, repository, Partial(digest, ingest))

@@ -45,7 +45,10 @@ from ocispec.limits import parse_retry_after
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MAX_REDIRECTS = 5
-_READ_BUFFER = 2**18
+# What all answers under way may buffer together (each keeps up to twice its share), and the bounds of a share. A large
+# one means few thread hops for a fast download; many downloads at once must not take the memory for it.
+_READ_BUFFERS = 32 * 2**20
+_MIN_BUFFER, _MAX_BUFFER = 2**16, 2**20
 
 
 class Transport:
@@ -54,6 +57,7 @@ class Transport:
     def __init__(self, config: Upstream, password: str) -> None:
         self.base = URL(config.url)
         self._config = config
+        self._under_way = 0
         self._named = _session(config, ThreadedResolver())
         self._public = _session(config, PublicResolver())
         self.auth = Authenticator(self.base, config.token_hosts, config.username, password, self._fetch_token)
@@ -68,21 +72,26 @@ class Transport:
         self, method: str, url: URL, scope: str, headers: Mapping[istr, str] | None = None
     ) -> AsyncIterator[ClientResponse]:
         """The answer at the end of challenges and redirects: 2xx, 404 or 416. Everything else raises UpstreamError."""
-        with _mapped():
-            response = await self._send(method, url, scope, dict(headers or {}))
-            async with response:
-                _raise_for(response, redirected=not same_origin(response.url, self.base))
-                yield response
+        self._under_way += 1
+        try:
+            with _mapped():
+                response = await self._send(method, url, scope, dict(headers or {}))
+                async with response:
+                    _raise_for(response, redirected=not same_origin(response.url, self.base))
+                    yield response
+        finally:
+            self._under_way -= 1
 
     async def _send(self, method: str, url: URL, scope: str, headers: dict[istr, str]) -> ClientResponse:
         """Follow redirects, a new challenge at most once; the response is the caller's to close."""
         authorization = await self.auth.header(scope)
         challenged = False
+        buffer = max(_MIN_BUFFER, min(_MAX_BUFFER, _READ_BUFFERS // self._under_way))
         for _ in range(_MAX_REDIRECTS + 2):
             own = same_origin(url, self.base)
             sent = headers | ({AUTHORIZATION: authorization} if own and authorization else {})
             response = await self._session_for(url).request(
-                method, url, headers=sent, allow_redirects=False, read_bufsize=_READ_BUFFER
+                method, url, headers=sent, allow_redirects=False, read_bufsize=buffer
             )
             if response.status == 401 and own and not challenged:
                 challenged = True
