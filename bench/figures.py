@@ -74,5 +74,5 @@ def _digits(value: float) -> str:
     """Three significant digits, without an exponent."""
     if value == int(value) or abs(value) >= 100:
         return f"{value:,.0f}"
-    decimals = 1 if abs(value) >= 10 else 2 if abs(value) >= 0.1 else 3
+    decimals = 1 if abs(value) >= 10 else 2 if abs(value) >= 0.2 else 3
     return f"{value:.{decimals}f}"

@@ -119,7 +119,7 @@ def _bar(group: _Group, peer: str, x: float, y: float) -> Iterator[str]:
     length = max(_BAR * medians[peer] / longest, 2)
     kind = "mirror" if peer == MIRROR else "bar"
     yield f'<rect class="{kind}" x="{x:g}" y="{y:g}" width="{length:.1f}" height="{_BAR_HEIGHT}" rx="2"/>'
-    value = figures.amount(medians[peer], metric.unit, like=longest)
+    value = figures.amount(medians[peer], metric.unit, like=min(medians.values()))
     ratio = "" if peer == REGISTRY else figures.ratio(group.results.ratio(metric.key, peer, REGISTRY))
     spans = f'{escape(value)}<tspan class="strong" dx="9">{escape(ratio)}</tspan>'
     yield f'<text x="{x + length + 7:.1f}" y="{y + 12:g}">{spans}</text>'

@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 from ocispec.digest import Digest, Hasher, new_hasher
-from storage.errors import DigestMismatch, StorageError, StoreUnavailable
+from storage.errors import DigestMismatch, StoreUnavailable
 from storage.files import Disk, publish, remove, write_at
 
 # Sending written bytes to the device on the way keeps the last sync short: containerd waits 30 s for its answer.
@@ -36,6 +36,7 @@ class Ingest:
         self.inode = 0  # which file this is, whatever its name is by now; known once it is open
         self._unsynced = 0
         self._syncing: asyncio.Task[None] | None = None
+        self._discarded = False
         # A cancelled append still runs in its thread: without this, a close could free the descriptor under it and
         # its bytes would land in whatever file got the number next.
         self._descriptor = threading.Lock()
@@ -87,9 +88,9 @@ class Ingest:
     async def verify(self, expected: Digest) -> None:
         """Raises DigestMismatch unless the bytes so far are those of `expected`."""
         if expected.algorithm != self._algorithm or self._hasher is None:
-            self._algorithm, hasher = expected.algorithm, new_hasher(expected.algorithm)
+            hasher = new_hasher(expected.algorithm)
             await self._disk.run(self._hash, hasher)
-            self._hasher = hasher
+            self._algorithm, self._hasher = expected.algorithm, hasher
         actual = self._hasher.hexdigest()
         if actual != expected.hex:
             raise DigestMismatch(expected, f"{self._algorithm}:{actual}")
@@ -111,7 +112,7 @@ class Ingest:
     def _publish(self, final: Path) -> None:
         with self._descriptor:
             publish(self._open(), self.path, final)
-        self._close()
+            self._let_go()
 
     async def restart(self) -> None:
         """Forget every byte: the source began again from the start."""
@@ -132,28 +133,55 @@ class Ingest:
     def _lock(self) -> None:
         with self._descriptor:
             fcntl.flock(self._open(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not self._is_mine():
+                raise StoreUnavailable("whoever had it has removed it")
 
     async def close(self) -> None:
         """Stop writing; the file stays where it is, and can be gone on with. May be called twice."""
         if self._syncing is not None:
             await asyncio.wait([self._syncing])
-        if self._fd >= 0:
+        if self._fd >= 0 or self._descriptor.locked():
             await self._disk.run(self._close)
-
-    async def discard(self) -> None:
-        """Close and remove the file: it must never be seen. Nothing to do after `publish`."""
-        with contextlib.suppress(StorageError):  # it goes either way
-            await self.close()
-        await self._disk.run(remove, self.path)
-
-    def _open(self) -> int:
-        if self._fd < 0:
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            self.inode = os.fstat(self._fd).st_ino
-        return self._fd
 
     def _close(self) -> None:
         with self._descriptor:
-            fd, self._fd = self._fd, -1
-            if fd >= 0:
-                os.close(fd)
+            self._let_go()
+
+    async def discard(self) -> None:
+        """Remove the file and close it: it must never be seen. Nothing to do after `publish`."""
+        if self._syncing is not None:
+            await asyncio.wait([self._syncing])
+        await self._disk.run(self._discard)
+
+    def _discard(self) -> None:
+        with self._descriptor:
+            self._discarded = True
+            try:
+                # While it is still locked: whoever has it next begins a file of its own.
+                if self._is_mine():
+                    remove(self.path)
+            finally:
+                with contextlib.suppress(OSError):  # it goes either way
+                    self._let_go()
+
+    def _open(self) -> int:
+        if self._fd < 0:
+            if self._discarded:
+                raise StoreUnavailable("the file has been discarded")
+            # Made only once: a file that somebody took away must not begin again in its middle.
+            create = 0 if self.inode else os.O_CREAT
+            self._fd = os.open(self.path, os.O_RDWR | create | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            self.inode = os.fstat(self._fd).st_ino
+        return self._fd
+
+    def _is_mine(self) -> bool:
+        """Whether the name still belongs to the file that this object opened."""
+        try:
+            return self.path.lstat().st_ino == self.inode
+        except FileNotFoundError:
+            return False
+
+    def _let_go(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)

@@ -61,9 +61,11 @@ class BlobPulls:
         return await self._remote_size(repository, digest), Outcome.MISS
 
     async def _remote_size(self, repository: Repository, digest: Digest) -> int:
-        size = await self._ask(repository, digest)
-        if size is None:
-            size = await self._store.manifests.blob_size(repository, digest)
+        claimed = await self._ask(repository, digest)
+        expected = await self._store.manifests.blob_size(repository, digest)
+        if claimed is not None and expected is not None and claimed != expected:
+            raise UpstreamBroken(f"the upstream has a blob of {claimed} bytes where its manifest says {expected}")
+        size = claimed if expected is None else expected
         if size is None:
             raise UpstreamBroken("the upstream does not say how long the blob is")
         return size

@@ -41,12 +41,11 @@ class ManifestPulls:
 
     def recall(self, place: Place, reference: Reference) -> PulledManifest | None:
         """The answer, if it is in memory and fresh: the warm path, without waiting for anything."""
-        for repository in (place.hosted, place.cached):
-            if repository is not None:
-                found = self._store.manifests.recall(repository, reference)
-                if found is not None and self._serves(repository, found):
-                    return PulledManifest(found, Outcome.HIT, repository)
-        return None
+        repository = owner(place, self._store.repositories)
+        found = self._store.manifests.recall(repository, reference)
+        if found is None or not self._serves(repository, found):
+            return None
+        return PulledManifest(found, Outcome.HIT, repository)
 
     async def get(self, place: Place, reference: Reference) -> PulledManifest:
         """Raises ManifestUnknown, or UpstreamError where nobody could be asked and nothing is here."""

@@ -131,7 +131,9 @@ class UpstreamClient:
         """Every tag, all pages. Raises UpstreamBroken rather than leave some out."""
         url = self._url(endpoints.tags(repository))
         found: list[str] = []
-        for _ in range(_MAX_PAGES):
+        asked: set[URL] = set()
+        while url not in asked and len(asked) < _MAX_PAGES:
+            asked.add(url)
             page = await self._tag_page(repository, url)
             if page is None:
                 return None
@@ -149,6 +151,8 @@ class UpstreamClient:
                 _check_plain(response)
                 names = _tags_of(await read_capped(response, _MAX_LIST_BYTES))
                 following = parse_next(response.headers.get(LINK), str(url))
+                if following is None and "next" in response.links:
+                    raise UpstreamBroken("the upstream's list of tags goes on where it must not be followed")
                 return names, URL(following, encoded=True) if following else None
 
         return await _persistently(ask)
@@ -224,9 +228,9 @@ def _tags_of(body: bytes) -> list[str]:
         listed = json.loads(body)
     except (ValueError, RecursionError):
         raise UpstreamBroken("the upstream's list of tags cannot be read") from None
-    names = listed.get("tags") if isinstance(listed, dict) else None
-    if names is None and isinstance(listed, dict):
-        return []
+    # `null` is how some registries write that there are none; without the member it is another document altogether.
+    names = listed.get("tags", "missing") if isinstance(listed, dict) else "missing"
+    names = [] if names is None else names
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UpstreamBroken("the upstream's list of tags cannot be read")
     return names

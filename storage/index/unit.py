@@ -60,18 +60,30 @@ class StoreIndex:
 
         With `durable` the commit has reached the device. Without, it survives a killed process but maybe not a power
         cut: enough for what nobody was promised.
+
+        Whoever is cancelled leaves when the commit is over, and not beside it: what it holds a lock for is not done.
         """
         write = _Write(unit, durable, asyncio.get_running_loop().create_future())
         self._waiting.append(write)
         if self._committing is None:
             self._committing = asyncio.create_task(self._commit_waiting())
-        return await write.done  # type: ignore[no-any-return]  # a batch holds units of different results
+        try:
+            return await asyncio.shield(write.done)
+        except asyncio.CancelledError:
+            if write in self._waiting:
+                self._waiting.remove(write)  # it was not begun, and now never will be
+            else:
+                await asyncio.wait([write.done])
+            raise
 
     async def _commit_waiting(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting:
             batch, self._waiting = self._waiting, []
-            outcomes = await loop.run_in_executor(self._writer, self._commit, batch)
+            try:
+                outcomes = await loop.run_in_executor(self._writer, self._commit, batch)
+            except RuntimeError as error:  # no thread to be had, or closed
+                outcomes = [StoreUnavailable(f"index: {error}")] * len(batch)
             for write, outcome in zip(batch, outcomes, strict=True):
                 _settle(write.done, outcome)
         self._committing = None
@@ -107,13 +119,18 @@ def _set_synchronous(connection: Connection, *, full: bool) -> None:
 
 
 def _in_savepoint(connection: Connection, unit: Unit[Any]) -> Any:
+    savepoint = connection.begin_nested()
     try:
-        with connection.begin_nested():
-            return unit(connection)
+        result = unit(connection)
     except OperationalError:
-        raise  # the disk, not the unit: nothing of this batch may be acknowledged
+        # The disk, not the unit: nothing of this batch may be acknowledged. SQLite may have rolled all of it back
+        # already, so rolling this one back would only hide the error.
+        raise
     except Exception as error:
+        savepoint.rollback()
         return index_error(error)
+    savepoint.commit()
+    return result
 
 
 def _settle(future: asyncio.Future[Any], outcome: Any) -> None:

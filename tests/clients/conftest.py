@@ -141,16 +141,3 @@ def containerd(containerd_daemon: Containerd) -> Iterator[Containerd]:
     containerd_daemon.clear()
     yield containerd_daemon
     containerd_daemon.clear()
-
-
-import os  # TEMPORARY
-
-if os.environ.get("CLIENTS_DIRECT"):
-    import tests.clients.servers
-    from tests.clients.direct import Direct
-
-    def Mirror(folder, upstream):  # noqa
-        seed = next(folder.parent.glob("seed-*")) / "store"
-        return Direct(folder, upstream, seed)
-
-    tests.clients.servers.Mirror = Mirror

@@ -18,6 +18,15 @@ _OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _APPLETS = ("cat", "echo", "id", "ls", "mkdir", "sh", "sha256sum", "sleep", "test", "wc")
 _FILLER = 2_000_000
 
+# In memory: dpkg waits for the disk after every file.
+_MAKE_DEBIAN = """\
+set -e
+mount -t tmpfs tmpfs "$1"
+debootstrap --variant=minbase bookworm "$1"
+rm -f "$1"/var/cache/apt/archives/*.deb
+tar --create --directory="$1" --file="$2" .
+"""
+
 
 class Layout:
     """An OCI layout on disk, filled by umoci."""
@@ -34,6 +43,10 @@ class Layout:
     def add(self, name: str, source: Path, target: str = "/") -> None:
         """A layer with the folder's content."""
         self._umoci("insert", "--image", self._image(name), str(source), target)
+
+    def add_archive(self, name: str, archive: Path) -> None:
+        """A layer that is this tar archive."""
+        self._umoci("raw", "add-layer", "--image", self._image(name), str(archive))
 
     def configure(self, name: str, command: str, architecture: str = "amd64") -> None:
         arguments = [f"--config.cmd={word}" for word in ("/bin/sh", "-c", command)]
@@ -101,19 +114,19 @@ def busybox_images(folder: Path) -> Layout:
 
 def debian_image(folder: Path) -> Layout:
     """`debian`: a real Debian root file system of some 60 MB, made by debootstrap from Debian's own mirror."""
-    root = folder / "root"
+    find("debootstrap")
+    root, archive = folder / "root", folder / "root.tar"
+    root.mkdir(parents=True)
     try:
-        command = with_own_mounts("debootstrap", "--variant=minbase", "bookworm", str(root))
+        command = with_own_mounts("sh", "-c", _MAKE_DEBIAN, "sh", str(root), str(archive))
         run(command, os.environ | {"PATH": SEARCH_PATH}, timeout=240)
     except CommandFailed as failed:
         pytest.skip(f"debootstrap cannot reach Debian from here: {failed.output[-500:]}")
-    for archive in (root / "var/cache/apt/archives").glob("*.deb"):
-        archive.unlink()
     layout = Layout(folder)
     layout.empty("debian")
-    layout.add("debian", root)
+    layout.add_archive("debian", archive)
     layout.configure("debian", "bash")
-    shutil.rmtree(root)
+    archive.unlink()
     return layout
 
 

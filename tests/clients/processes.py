@@ -21,7 +21,6 @@ PACKAGES: Mapping[str, str] = {
     "docker-registry": "docker-registry",
     "dockerd": "docker.io",
     "podman": "podman",
-    "runc": "runc",
     "setpriv": "util-linux",
     "skopeo": "skopeo",
     "umoci": "umoci",

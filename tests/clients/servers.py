@@ -1,5 +1,6 @@
 """The two servers of every test: the upstream registry, and the mirror in front of it."""
 
+import hashlib
 import json
 import os
 import re
@@ -97,7 +98,6 @@ class _Server:
         request = urllib.request.Request(f"{self.url}{path}", headers={"Accept": _MANIFEST_TYPES})
         with _NO_PROXY.open(request, timeout=20) as response:
             body: bytes = response.read()
-            self._last_digest = str(response.headers.get("Docker-Content-Digest", ""))
         return body
 
     def content(self, repository: str, reference: str) -> Content:
@@ -108,7 +108,7 @@ class _Server:
 
     def _follow(self, repository: str, reference: str, found: Content) -> None:
         raw = self.get(f"/v2/{repository}/manifests/{reference}")
-        found.manifests[self._last_digest] = len(raw)
+        found.manifests[f"sha256:{hashlib.sha256(raw).hexdigest()}"] = len(raw)
         manifest = json.loads(raw)
         if "manifests" in manifest:
             entries = [entry for entry in manifest["manifests"] if entry["platform"]["architecture"] == "amd64"]
@@ -190,14 +190,12 @@ class Mirror(_Server):
         code = self._daemon.stop()
         if code != 0:
             raise CommandFailed(["mirror"], f"exit code {code} after SIGTERM", self.log.read_text()[-4000:])
+        errors = [line for line in self.log.read_text().splitlines() if '"level": "error"' in line]
+        assert errors == [], "no client of these tests has done anything that is an error of the server"
 
     def kill(self) -> None:
         """kill -9: nothing is flushed, closed or said goodbye to."""
         self._daemon.kill()
-
-    def restart(self) -> None:
-        self.stop()
-        self.start()
 
     def stored(self) -> dict[str, int]:
         """Every file of content in the store, by digest, with its size."""

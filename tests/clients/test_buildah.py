@@ -59,5 +59,5 @@ def test_push_of_several_architectures(buildah: Buildah, mirror: Mirror, images:
 
 def test_push_refused(buildah: Buildah, mirror: Mirror) -> None:
     buildah("pull", "nginx")
-    with refused(saying="unsupported"):
+    with refused(saying="cannot be pushed to"):
         buildah("push", "nginx", f"docker://{mirror.address}/library/mine:1")

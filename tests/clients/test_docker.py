@@ -103,7 +103,7 @@ def test_push_refused(docker: DockerEngine, mirror: Mirror, repository: str) -> 
     docker("pull", f"{mirror.address}/grafana/grafana:10.0.0")
     image = f"{mirror.address}/{repository}:mine"
     docker("tag", f"{mirror.address}/grafana/grafana:10.0.0", image)
-    with refused(saying="unsupported: "):
+    with refused(saying="cannot be pushed to"):
         docker("push", image)
 
 

@@ -54,7 +54,17 @@ def test_push_and_pull(podman: Podman, mirror: Mirror, tmp_path: Path) -> None:
     assert podman.file(image, "/usr/share/name", tmp_path) == b"nginx\n"
 
 
+def test_search(podman: Podman, mirror: Mirror) -> None:
+    """Finds what was pushed here and what was cached here, under names that can be pulled."""
+    podman("pull", "nginx")
+    podman("push", "nginx", f"{mirror.address}/podman/searched:latest")
+    for term, found in (("searched", "podman/searched"), ("ngin", "docker.io/library/nginx")):
+        names = podman("search", "--format={{.Name}}", f"{mirror.address}/{term}").split()
+        assert f"{mirror.address}/{found}" in names
+        podman("pull", f"{mirror.address}/{found}")
+
+
 def test_push_refused(podman: Podman, mirror: Mirror) -> None:
     podman("pull", "nginx")
-    with refused(saying="unsupported"):
+    with refused(saying="cannot be pushed to"):
         podman("push", "nginx", f"{mirror.address}/library/mine:1")

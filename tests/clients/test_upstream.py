@@ -114,7 +114,7 @@ def test_pushed_image_survives_a_crash(skopeo: Skopeo, mirror: Mirror, images: L
 
 def test_works_again_when_the_upstream_does(skopeo: Skopeo, upstream: Registry, image: str) -> None:
     upstream.stop()
-    with refused(saying="50", within=60):
+    with refused(saying="unexpected HTTP status: 50", within=30):
         skopeo.pull(image)
     upstream.start()
     skopeo.pull(image)
