@@ -2,15 +2,16 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 N      ?= 25
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve migrate test check conformance crash bench clean
 
 help:            ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
 
-setup: $(VENV)/.ready
+setup: $(VENV)/.dev
 
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with make PYTHON=python3.11"; exit 1; }
@@ -20,14 +21,19 @@ $(VENV)/.ready: pyproject.toml
 			|| { echo "please install python3-venv first (as root: apt-get install python3-venv)"; exit 1; }; \
 		$(PYTHON) -m venv --clear $(VENV); }
 	@echo "installing into $(VENV) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@$(PIP) --upgrade pip
+	@$(PIP) --editable .
 	@touch $@
 
-serve: setup     ## run the server on its defaults: 127.0.0.1:5000, store in ./data, Docker Hub behind it
+$(VENV)/.dev: $(VENV)/.ready
+	@echo "installing the tools of the tests ..."
+	@$(PIP) --editable '.[dev]'
+	@touch $@
+
+serve: $(VENV)/.ready  ## run the server on its defaults: 127.0.0.1:5000, store in ./data, Docker Hub behind it
 	@exec $(BIN)/mirror serve --config config.example.toml
 
-migrate: setup   ## bring the index of ./data up to date (serve does it too)
+migrate: $(VENV)/.ready  ## bring the index of ./data up to date (serve does it too)
 	@$(BIN)/mirror migrate --config config.example.toml
 
 test: setup      ## all tests; what cannot run here is named at the end
