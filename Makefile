@@ -15,11 +15,11 @@ setup: $(VENV)/.dev
 
 $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with make PYTHON=python3.11"; exit 1; }
-	@$(PYTHON) -m venv $(VENV) >/dev/null 2>&1 || { \
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { \
 		echo "python3-venv is missing; installing it"; \
 		{ [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; } \
-			|| { echo "please install python3-venv first (as root: apt-get install python3-venv)"; exit 1; }; \
-		$(PYTHON) -m venv --clear $(VENV); }
+			|| { echo "please install python3-venv first (as root: apt-get install python3-venv)"; exit 1; }; }
+	@$(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV) ..."
 	@$(PIP) --upgrade pip
 	@$(PIP) --editable .

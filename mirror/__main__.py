@@ -11,7 +11,9 @@ from mirror import __version__
 from mirror.errors import StartError
 from storage.errors import StorageError
 
-cli = typer.Typer(name="mirror", no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False)
+cli = typer.Typer(
+    name="mirror", no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None
+)
 
 ConfigOption = Annotated[
     Path | None,

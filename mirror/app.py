@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import resource
@@ -10,6 +11,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 from aiohttp import web
 
@@ -37,6 +39,7 @@ log = logging.getLogger(__name__)
 # Longer than what reverse proxies keep idle connections for; also the time a client has for a request's head.
 _KEEPALIVE_SECONDS = 75.0
 _READ_BUFFER = 2**18
+_QUIET_SECONDS = 10.0
 # Lazy-pulling clients ask for hundreds of ranges in one header.
 _MAX_HEADER = 64 * 1024
 
@@ -114,6 +117,7 @@ async def serve(config: Config) -> None:
             serving_task.cancel()
         stop.set()
 
+    loop.set_exception_handler(_LoopErrors())
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     with contextlib.suppress(asyncio.CancelledError):
@@ -143,6 +147,22 @@ def listen(address: Listen) -> socket.socket:
             f"cannot listen on {address}: {error.strerror}; set server.listen to another address"
         ) from error
     return listener
+
+
+class _LoopErrors:
+    """What goes wrong on the loop itself. Out of files, asyncio reports every connection it cannot accept, hundreds at
+    a time: one line for all of them, every few seconds, says as much."""
+
+    def __init__(self) -> None:
+        self._quiet_until = 0.0
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in (errno.EMFILE, errno.ENFILE):
+            loop.default_exception_handler(context)
+        elif loop.time() >= self._quiet_until:
+            self._quiet_until = loop.time() + _QUIET_SECONDS
+            log.error("out of files: new connections have to wait; raise the limit of open files")
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

@@ -7,7 +7,7 @@ reads the environment.
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -31,6 +31,7 @@ _SIZES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _DURATIONS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _QUANTITY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([a-z]*)", re.ASCII)
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
+_LISTEN = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9a-zA-Z.-]+)):([0-9]{1,5})", re.ASCII)
 _PREFIX = "MIRROR_"
 
 
@@ -60,13 +61,14 @@ def parse_duration(value: object) -> float:
 
 
 def parse_listen(value: object) -> Listen:
-    """`127.0.0.1:5000`, `[::]:5000`, `:5000` → host and port; raises ValueError."""
+    """`127.0.0.1:5000`, `[::]:5000` → host and port; raises ValueError. The host is never left out: every address
+    of a machine is too much to be listened on by omission."""
     if isinstance(value, Listen):
         return value
-    host, _, port = str(value).rpartition(":")
-    if not port.isascii() or not port.isdigit() or int(port) > 65535 or (":" in host and not host.startswith("[")):
+    match = _LISTEN.fullmatch(str(value))
+    if match is None or int(match[3]) > 65535:
         raise ValueError(f"{value!r} is not an address; write it like 127.0.0.1:5000 or [::]:5000")
-    return Listen(host.strip("[]") or "0.0.0.0", int(port))  # noqa: S104 - only where the user left the host out
+    return Listen(match[1] or match[2], int(match[3]))
 
 
 def _host(value: str) -> str:
@@ -86,6 +88,12 @@ def _base_url(value: str) -> str:
 def _listed(value: object) -> object:
     """In the environment a list is written with commas."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _not_empty(value: object) -> object:
+    if value == "":
+        raise ValueError("must not be empty; name a folder")
+    return value
 
 
 Size = Annotated[int, BeforeValidator(parse_size)]
@@ -108,7 +116,7 @@ class Server(Section):
 
 
 class Storage(Section):
-    root: Path = Path("data")
+    root: Annotated[Path, BeforeValidator(_not_empty)] = Path("data")
 
 
 class Registry(Section):
@@ -189,14 +197,17 @@ def load_config(file: Path | None, environment: Mapping[str, str]) -> Config:
     """Read the file (if any), lay the environment over it, check everything. Raises ConfigError."""
     values = _read(file) if file is not None else {}
     values.setdefault("upstreams", {"dockerhub": dict(DOCKER_HUB)})
-    for name, text in environment.items():
-        if name.startswith(_PREFIX) and "__" in name:
-            _lay_over(values, name.removeprefix(_PREFIX).lower().split("__"), text)
+    laid = {tuple(name.removeprefix(_PREFIX).lower().split("__")): name for name in environment if _is_ours(name)}
+    for path, name in laid.items():
+        _lay_over(values, path, environment[name])
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        where = f"{file}: " if file is not None else ""
-        raise ConfigError("\n".join(where + line for line in _explain(error))) from None
+        raise ConfigError("\n".join(_explain(error, str(file or ""), laid))) from None
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith(_PREFIX) and "__" in name
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -208,7 +219,7 @@ def _read(file: Path) -> dict[str, Any]:
         raise ConfigError(f"{file}: not valid TOML: {error}") from error
 
 
-def _lay_over(values: dict[str, Any], path: list[str], text: str) -> None:
+def _lay_over(values: dict[str, Any], path: Sequence[str], text: str) -> None:
     for step in path[:-1]:
         values = values.setdefault(step, {})
         if not isinstance(values, dict):
@@ -216,17 +227,21 @@ def _lay_over(values: dict[str, Any], path: list[str], text: str) -> None:
     values[path[-1]] = text
 
 
-def _explain(error: ValidationError) -> list[str]:
-    """A line for each problem: the dotted key, what is wrong, what would be right. Never a value that is secret."""
+def _explain(error: ValidationError, file: str, laid: Mapping[tuple[str, ...], str]) -> list[str]:
+    """A line for each problem: where it stands, the dotted key, what is wrong, what would be right."""
     lines = []
     for problem in error.errors(include_url=False, include_input=False):
-        key = ".".join(str(step) for step in problem["loc"]) or "configuration"
-        if problem["type"] == "extra_forbidden":
-            lines.append(f"{key}: unknown key; the known ones are in config.example.toml")
-        elif problem["type"] == "missing":
-            lines.append(f"{key}: missing")
-        else:
-            lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}")
+        path = tuple(str(step) for step in problem["loc"])
+        key = ".".join(path) or "configuration"
+        source = next((name for given, name in laid.items() if path[: len(given)] == given), file)
+        match problem["type"]:
+            case "extra_forbidden":
+                text = "unknown key; the known ones are in config.example.toml"
+            case "missing":
+                text = "missing"
+            case _:
+                text = problem["msg"].removeprefix("Value error, ")
+        lines.append(f"{source}: {key}: {text}" if source else f"{key}: {text}")
     return lines
 
 
@@ -237,7 +252,8 @@ def to_toml(config: Config) -> str:
 
 def _section(name: str, values: Mapping[str, Any]) -> list[str]:
     lines = [f"\n[{name}]"] if name and not all(isinstance(value, dict) for value in values.values()) else []
-    lines += [f"{key} = {_value(value)}" for key, value in values.items() if not isinstance(value, dict)]
+    plain = {key: value for key, value in values.items() if value is not None and not isinstance(value, dict)}
+    lines += [f"{key} = {_value(value)}" for key, value in plain.items()]
     for key, value in values.items():
         if isinstance(value, dict):
             lines += _section(f"{name}.{key}".lstrip("."), value)
@@ -252,7 +268,5 @@ def _value(value: object) -> str:
             return "[" + ", ".join(_value(item) for item in value) + "]"
         case SecretStr():
             return '"********"' if value.get_secret_value() else '""'
-        case None:
-            return '""'
         case _:
             return json.dumps(str(value))

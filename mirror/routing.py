@@ -2,7 +2,8 @@
 
 - With `ns=HOST` (containerd, BuildKit, Docker with its containerd store) only that upstream's content is meant.
 - A first component that is an upstream's host (`ghcr.io/org/app`) means that upstream.
-- Any other name means the hosted repository if there is one, and else the default upstream's.
+- Any other name means the hosted repository if there is one, and else the default upstream's; one that begins with
+  some other host (`quay.example/app`) is never asked of the default upstream.
 """
 
 from collections.abc import Container, Iterable
@@ -47,7 +48,8 @@ class Names:
         host, _, rest = name.partition("/")
         if rest and _known(host) in self._hosts:
             return self._upstream(_known(host), name, rest)
-        if self._default is None:
+        if self._default is None or (rest and "." in host):
+            # Another registry's name is not for the default upstream to know.
             return Place(name, Repository(name), None)
         cached = self._upstream(self._default, name, name).cached
         reserved = self._default == _DOCKER_HUB and host == "library"

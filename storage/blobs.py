@@ -4,7 +4,8 @@ The invariants, which everything above relies on:
 
 1. A row means that its file is complete, verified and durable: file first, row second.
 2. On removal the row goes first, the file second. A crash between leaves a stray file, never a row without a file.
-3. Whoever publishes or removes the file of a digest holds that digest's lock from before the file until after the row.
+3. Whoever publishes or removes the file of a digest holds that digest's lock from before the file until after the row,
+   to the end even where it is cancelled.
 
 Nothing is served on the strength of a row alone: a file that is missing, or not as long as its row says, counts as not
 there, and the next push or download of it puts it right.
@@ -28,7 +29,7 @@ from storage.index import repositories, sessions
 from storage.index.unit import StoreIndex, Unit
 from storage.ingest import Ingest
 from storage.layout import Layout
-from storage.locks import KeyedLocks
+from storage.locks import KeyedLocks, to_the_end
 from storage.partial import Partial
 from storage.repository import Repository
 from storage.uploads import UploadSession
@@ -79,8 +80,11 @@ class Blobs:
         file = self._checked(open_exactly, digest, size)
         if file is None:
             return None
-        with file:
-            body = file.readall()
+        try:
+            with file:
+                body = file.readall()
+        except OSError as error:
+            raise storage_error(error) from error
         if Digest.of(body, digest.algorithm) == digest:
             return body
         log.error("content is damaged on disk", extra={"digest": str(digest), "size": size})
@@ -131,12 +135,16 @@ class Blobs:
             return record(connection)
 
         async with self._locks.of(digest):
+            return await to_the_end(self._publish(ingest, digest, unit))
+
+    async def _publish(self, ingest: Ingest, digest: Digest, unit: Unit[T]) -> T:
+        try:
             await ingest.publish(self._layout.blob(digest))
-            try:
-                return await self._index.write(unit)
-            except StorageError:
+            return await self._index.write(unit)
+        except Exception:
+            with contextlib.suppress(StorageError):
                 await self._remove_if_unknown(digest)
-                raise
+            raise
 
     async def publish_upload(self, session: UploadSession, digest: Digest, repository: Repository) -> None:
         """End an upload session with its bytes as a blob of `repository`. Raises DigestMismatch."""
@@ -185,20 +193,23 @@ class Blobs:
     async def removing(self, digest: Digest, unit: Unit[bool]) -> bool:
         """Run a unit that takes away a reference to `digest`; if it was the last one, remove the content."""
 
+        async with self._locks.of(digest):
+            return await to_the_end(self._remove(digest, unit))
+
+    async def _remove(self, digest: Digest, unit: Unit[bool]) -> bool:
         def whole(connection: Connection) -> tuple[bool, bool]:
             removed = unit(connection)
             return removed, removed and rows.drop_unreferenced(connection, digest)
 
-        async with self._locks.of(digest):
-            removed, last = await self._index.write(whole)
-            if last:
-                await self._disk.run(remove, self._layout.blob(digest))
+        removed, last = await self._index.write(whole)
+        if last:
+            await self._disk.run(remove, self._layout.blob(digest))
         return removed
 
     async def remove_stray(self, digest: Digest) -> bool:
         """Remove the file of a digest that has no row; whether there was one."""
         async with self._locks.of(digest):
-            return await self._remove_if_unknown(digest)
+            return await to_the_end(self._remove_if_unknown(digest))
 
     async def _remove_if_unknown(self, digest: Digest) -> bool:
         known = await self._index.read(lambda connection: rows.size(connection, digest))

@@ -100,6 +100,14 @@ def publish(fd: int, temporary: Path, final: Path) -> None:
     sync_folder(final.parent)
 
 
+def remove_older(folder: Path, moment: float) -> int:
+    """Remove the files of a folder that were last written before `moment`; how many. Blocking."""
+    old = [entry for entry in os.scandir(folder) if entry.stat(follow_symlinks=False).st_mtime < moment]
+    for entry in old:
+        remove(Path(entry.path))
+    return len(old)
+
+
 def sync_folder(path: Path) -> None:
     """Make the entries of a folder durable (fsync(2): syncing a file does not sync its entry). Blocking."""
     fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -137,9 +137,14 @@ class Ingest:
                 raise StoreUnavailable("whoever had it has removed it")
 
     async def close(self) -> None:
-        """Stop writing; the file stays where it is, and can be gone on with. May be called twice."""
+        """Stop writing; the file stays where it is, and can be gone on with. May be called twice.
+
+        A file that the device did not take is removed: whoever went on with it would not know.
+        """
         if self._syncing is not None:
             await asyncio.wait([self._syncing])
+            if self._syncing.exception() is not None:
+                return await self.discard()
         if self._fd >= 0 or self._descriptor.locked():
             await self._disk.run(self._close)
 

@@ -109,8 +109,10 @@ class Manifests:
             tags.move(connection, repository_id, tag, digest, now=now, checked_at=now, cause="pull")
 
         # Not durable: after a power cut the tag is merely asked about once more.
-        await self._index.write(unit, durable=False)
-        self._hot.forget(repository)
+        try:
+            await self._index.write(unit, durable=False)
+        finally:
+            self._hot.forget(repository)
 
     async def delete(self, repository: Repository, digest: Digest) -> bool:
         """Remove a manifest and every tag that points at it; whether it was there."""

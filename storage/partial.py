@@ -48,7 +48,9 @@ class Partial:
         self._wake()
 
     def fail(self, error: Exception) -> None:
-        """There will be no more bytes; every reader gets `error`."""
+        """There will be no more bytes; every reader gets `error`. (Verified bytes stay good, whatever comes after.)"""
+        if self._state is _State.VERIFIED:
+            return
         self._state, self._error = _State.FAILED, error
         self._wake()
 
@@ -61,6 +63,10 @@ class Partial:
     def is_complete(self) -> bool:
         """Whether every byte is here and verified."""
         return self._state is _State.VERIFIED
+
+    @property
+    def has_failed(self) -> bool:
+        return self._state is _State.FAILED
 
     async def known(self) -> int | None:
         """Wait until the source has answered; the length in bytes, or None where it did not say. Raises its error."""

@@ -4,6 +4,7 @@ One server holds a store, by a lock on a file that ends with the process. What a
 before the first request: nothing that was promised needs repair, so it is little and quick.
 """
 
+import contextlib
 import fcntl
 import logging
 import os
@@ -19,8 +20,8 @@ from ocispec.digest import Digest
 from ocispec.errors import DigestInvalid
 from ocispec.pagination import Page
 from storage.blobs import Blobs
-from storage.errors import StoreInUse, StoreUnusable
-from storage.files import Disk, remove, sync_folder
+from storage.errors import StorageError, StoreInUse, StoreUnusable
+from storage.files import Disk, remove, remove_older, sync_folder
 from storage.index import blobs, facts, repositories
 from storage.index.engine import sqlite_module
 from storage.index.migrate import upgrade
@@ -45,7 +46,7 @@ class Store:
         self.blobs = Blobs(layout, disk, index, self.repositories, clock)
         self.manifests = Manifests(index, self.blobs, self.repositories, clock)
         self.uploads = Uploads(disk, layout, index, clock)
-        self._layout, self._disk, self._index = layout, disk, index
+        self._layout, self._disk, self._index, self._clock = layout, disk, index, clock
 
     async def catalog(self, page: Page) -> tuple[list[str], bool]:
         """The repositories after `page.last` in lexical order, and whether more follow."""
@@ -74,6 +75,10 @@ class Store:
             return before
 
         return await self._index.write(unit)
+
+    async def expire_downloads(self, max_age_seconds: float) -> int:
+        """Remove partial files that nothing was added to for that long: nobody asked for them again. How many."""
+        return await self._disk.run(remove_older, self._layout.partials, self._clock() - max_age_seconds)
 
     async def sweep(self) -> int:
         """Remove files under blobs/ that no row names (a crash came between the two); how many."""
@@ -114,8 +119,9 @@ async def open_store(root: Path, clock: Callable[[], float] = time.time) -> Asyn
                 log.warning("the store was not closed properly; what was left half done is removed")
                 await store.uploads.remove_strays()
             yield store
-            await store.mark(facts.CLEANLY)
         finally:
+            with contextlib.suppress(StorageError):
+                await store.mark(facts.CLEANLY)
             await store.uploads.close()
             await index.close()
             disk.close()

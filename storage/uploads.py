@@ -33,6 +33,7 @@ class UploadSession:
         self.id, self.repository, self.ingest = session_id, repository, ingest
         self.ended = False  # published or cancelled: whoever waited for a turn comes too late
         self._turn = asyncio.Lock()
+        self._users = 0
 
     @property
     def offset(self) -> int:
@@ -41,20 +42,28 @@ class UploadSession:
 
     @property
     def idle(self) -> bool:
-        return not self._turn.locked()
+        """Whether nobody has its turn or waits for it: between two turns the lock alone would say so, too."""
+        return self._users == 0
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[Ingest]:
         """Write alone; raises StoreUnavailable where another request does not let go of the session."""
+        self._users += 1
+        try:
+            await self._wait_for_turn()
+            try:
+                yield self.ingest
+            finally:
+                self._turn.release()
+        finally:
+            self._users -= 1
+
+    async def _wait_for_turn(self) -> None:
         try:
             async with asyncio.timeout(_TURN_SECONDS):
                 await self._turn.acquire()
         except TimeoutError:
             raise StoreUnavailable("another request is writing to this upload") from None
-        try:
-            yield self.ingest
-        finally:
-            self._turn.release()
 
 
 class Uploads:
@@ -105,18 +114,19 @@ class Uploads:
         """Remove idle sessions that began longer ago; how many."""
         moment = self._clock() - max_age_seconds
         old = await self._index.read(lambda on: sessions.begun_before(on, moment))
-        expired = 0
-        for session_id in old:
+        return sum([await self._expire(session_id) for session_id in old])
+
+    async def _expire(self, session_id: str) -> bool:
+        async with self._finding.of(session_id):
             session = self._open.get(session_id)
             if session is not None and not session.idle:
-                continue
-            self._open.pop(session_id, None)
+                return False
             if session is not None:
+                self.forget(session)  # whoever found it before comes too late
                 await session.ingest.close()
             await self._index.write(partial(sessions.remove, session_id=session_id), durable=False)
             await self._disk.run(remove, self._layout.upload(session_id))
-            expired += 1
-        return expired
+            return True
 
     async def remove_strays(self) -> None:
         """Remove files that have no session: a crash came between the two."""

@@ -1,5 +1,6 @@
 """A line for each request at its end: what was asked, what was answered, how much of it left, and why."""
 
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -25,7 +26,9 @@ class AccessLogger(AbstractAccessLogger):
             facts["cache"] = outcome.value
         if (reason := request.get(CUT)) is not None:
             facts["cut"] = reason
-        self.logger.info("request", **facts)
+        # Its reader has gone, or its disk is full: that is no reason to break off the client's connection.
+        with suppress(OSError, ValueError):
+            self.logger.info("request", **facts)
 
 
 def _sent(request: web.BaseRequest, response: web.StreamResponse) -> int:

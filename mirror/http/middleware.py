@@ -47,7 +47,7 @@ async def sign(_request: web.Request, response: web.StreamResponse) -> None:
 
 
 def _render(request: web.Request, error: Exception) -> web.Response:
-    known = _translate(error)
+    known = _translate(error, request.path)
     if known is None:
         reference = secrets.token_hex(8)
         log.error("unexpected error", exc_info=error, extra={"reference": reference, "path": request.path})
@@ -59,15 +59,16 @@ def _render(request: web.Request, error: Exception) -> web.Response:
     return web.Response(status=known.status, body=body, headers=headers)
 
 
-def _translate(error: Exception) -> RegistryError | None:
+def _translate(error: Exception, path: str) -> RegistryError | None:
     """What the client is told; None for what nobody expected."""
     match error:
         case RegistryError():
             return error
         case StorageError():
-            log.error("the store cannot serve a request", extra={"reason": str(error)})
+            log.error("the store cannot serve a request", extra={"path": path, "reason": str(error)})
             return StorageFull() if isinstance(error, StoreFull) else Unavailable(headers={"Retry-After": "5"})
         case UpstreamError():
+            log.warning("an upstream failed a request", extra={"path": path, "reason": str(error)})
             return _of_upstream(error)
         case web.HTTPException():
             return _of_framework(error)

@@ -59,7 +59,11 @@ async def _send_part(request: web.Request, response: web.StreamResponse, file: F
     if response.content_length is None or transport.get_extra_info("sslcontext") is not None:
         await _send_blocks(response, file, start, stop)
         return
-    sent = await asyncio.get_running_loop().sendfile(transport, file, start, stop - start, fallback=True)
+    try:
+        sent = await asyncio.get_running_loop().sendfile(transport, file, start, stop - start, fallback=True)
+    except Exception:
+        request[SENT] += max(0, file.tell() - start)  # sendfile leaves the file where it came to
+        raise
     if sent != stop - start:
         raise EOFError("the file is shorter than announced")
 

@@ -29,7 +29,8 @@ class Sweeper:
 
     async def sweep(self, *, stray: bool) -> None:
         expired = await self._store.uploads.expire(self._upload_ttl)
-        if expired:
-            log.info("expired abandoned uploads", extra={"uploads": expired})
+        expired_downloads = await self._store.expire_downloads(self._upload_ttl)
+        if expired or expired_downloads:
+            log.info("removed what was abandoned", extra={"uploads": expired, "downloads": expired_downloads})
         if stray:
             log.info("removed stray files", extra={"files": await self._store.sweep()})

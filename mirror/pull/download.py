@@ -40,11 +40,11 @@ _PROGRESS_BYTES = 64 * 1024
 
 
 class Download:
-    """One blob on its way in. `partial` is what clients follow; `repositories` get it when it is here."""
+    """One blob on its way in, from `source`. Clients follow `partial`; `repositories` get the blob when it is here."""
 
-    def __init__(self, digest: Digest, repository: Repository, partial: Partial) -> None:
-        self.digest, self.partial = digest, partial
-        self.repositories = {repository}
+    def __init__(self, digest: Digest, source: Repository, partial: Partial) -> None:
+        self.digest, self.source, self.partial = digest, source, partial
+        self.repositories = {source}
 
 
 class Downloads:
@@ -58,7 +58,8 @@ class Downloads:
 
     def find(self, digest: Digest) -> Download | None:
         """The download that is under way, if any."""
-        return self._running.get(digest)
+        running = self._running.get(digest)
+        return None if running is None or running.partial.has_failed else running
 
     async def start(self, repository: Repository, digest: Digest, expected: int | None) -> tuple[Download | None, bool]:
         """The download of `digest`, and whether this call began it; None where the blob is here by now.
@@ -67,6 +68,9 @@ class Downloads:
         """
         async with self._starting:
             running = self._running.get(digest)
+            if running is not None and running.partial.has_failed:
+                await asyncio.wait([self._tasks[running]])  # until its file is put away
+                running = None
             if running is not None or await self._store.blobs.is_here(digest):
                 return running, False
             ingest = await self._store.blobs.receive_download(digest)
@@ -97,21 +101,21 @@ class Downloads:
             failure = error
             log.exception("download failed", extra={"digest": str(download.digest)})
         finally:
-            del self._running[download.digest]
             if failure is not None:
                 download.partial.fail(failure)
                 _report(download, failure)
+            # The file first: whoever starts the next download of this digest needs it unlocked.
             await _put_away(ingest, failure)
+            del self._running[download.digest]
 
     async def _receive(self, download: Download, ingest: Ingest, expected: int | None) -> None:
         """Fill the partial file, in as many attempts as it takes and makes sense."""
-        if ingest.size and expected is None:
+        if ingest.size and (expected is None or ingest.size > expected):
             await ingest.restart()  # bytes of an earlier download help only where it is known when they are complete
         if ingest.size and ingest.size == expected:
             download.partial.announce(expected)
             return
-        (repository,) = download.repositories
-        source = _Source(self._upstreams[repository.upstream], repository, download.digest)
+        source = _Source(self._upstreams[download.source.upstream], download.source, download.digest)
         attempt = 1
         while True:
             before = ingest.size
@@ -137,9 +141,8 @@ class Downloads:
             raise UpstreamBroken("the upstream sent a blob that is not what its digest says") from None
         # Verified: the followers may have the last byte now, and need not wait for the disk.
         download.partial.complete()
-        repository = next(iter(download.repositories))
-        await self._store.blobs.publish_linked(ingest, download.digest, repository)
-        linked = {repository}
+        await self._store.blobs.publish_linked(ingest, download.digest, download.source)
+        linked = {download.source}
         while joined := download.repositories - linked:  # more may join while these are linked
             for repository in joined:
                 await self._store.blobs.link(repository, download.digest)
@@ -168,7 +171,8 @@ async def _append(remote: RemoteBlob, ingest: Ingest, partial: Partial, expected
     if expected is not None and total != expected:
         raise UpstreamBroken(f"the upstream has a blob of {total} bytes where its manifest says {expected}")
     if total is not None and ingest.size > total:
-        await ingest.restart()
+        # Clients may have read those bytes already: they cannot be taken back, only given up.
+        raise UpstreamBroken(f"the upstream now says {total} bytes, and has sent {ingest.size}")
     partial.announce(total)
     surplus = ingest.size - remote.start  # sent again by an upstream that cannot go on in the middle
     async for chunk in _steadily(remote.chunks):
@@ -206,6 +210,6 @@ async def _put_away(ingest: Ingest, failure: Exception | None) -> None:
 
 
 def _report(download: Download, failure: Exception) -> None:
-    facts = {"digest": str(download.digest), "reason": str(failure)}
+    facts = {"digest": str(download.digest), "repository": str(download.source), "reason": str(failure)}
     level = logging.INFO if isinstance(failure, BlobUnknown) else logging.WARNING
     log.log(level, "download ended early", extra=facts)

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from mirror.flights import Flights
@@ -15,6 +15,7 @@ from ocispec.digest import Digest
 from ocispec.errors import ManifestInvalid, ManifestUnknown
 from ocispec.manifest import Manifest, parse_manifest
 from ocispec.names import Reference, Tag
+from storage.errors import StorageError
 from storage.hot import StoredManifest
 from storage.repository import Repository
 from storage.store import Store
@@ -90,7 +91,7 @@ class ManifestPulls:
             current = await self._fetch(repository, digest)
         if current is None:
             return await self._fetch(repository, tag)
-        await self._store.manifests.confirm(repository, tag, current.digest)
+        await _kept(self._store.manifests.confirm(repository, tag, current.digest), repository)
         return current
 
     async def _fetch(self, repository: Repository, reference: Reference) -> StoredManifest | None:
@@ -100,7 +101,7 @@ class ManifestPulls:
             return None
         digest, manifest = _checked(remote, reference)
         tag = reference if isinstance(reference, Tag) else None
-        await self._store.manifests.cache(repository, digest, remote.body, manifest, tag)
+        await _kept(self._store.manifests.cache(repository, digest, remote.body, manifest, tag), repository)
         return StoredManifest(digest, manifest.media_type, remote.body, self._clock())
 
     def _serves(self, repository: Repository, found: StoredManifest) -> bool:
@@ -115,6 +116,14 @@ class ManifestPulls:
         if found is None:
             raise ManifestUnknown(detail={"name": repository.path, "reference": str(reference)})
         return PulledManifest(found, outcome, repository)
+
+
+async def _kept(writing: Awaitable[None], repository: Repository) -> None:
+    """Write down what the upstream said. A store that cannot is no reason to keep the answer from the client."""
+    try:
+        await writing
+    except StorageError as error:
+        log.error("cannot keep a manifest", extra={"repository": str(repository), "reason": str(error)})
 
 
 def _checked(remote: RemoteManifest, reference: Reference) -> tuple[Digest, Manifest]:

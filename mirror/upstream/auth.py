@@ -69,8 +69,9 @@ class Authenticator:
         if kept is not None and kept.header != rejected and time.monotonic() < kept.until:
             return kept.header  # another request has renewed it meanwhile
         self._kept.pop(scope, None)
-        self._service = challenge
-        return await self._refresh(scope, challenge)
+        header = await self._refresh(scope, challenge)
+        self._service = challenge  # only one that gave a token is worth asking first, the next time
+        return header
 
     async def _refresh(self, scope: str, challenge: Challenge) -> str:
         return await self._flights.join(scope, lambda: self._fetch(scope, challenge))

@@ -5,6 +5,7 @@ address before it connects (mirror/upstream/trust.py has the rules). An error's 
 redirects are signed.
 """
 
+import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -45,6 +46,9 @@ from ocispec.limits import parse_retry_after
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MAX_REDIRECTS = 5
+# A manifest, a list or a token that is not here after this time comes too slowly to wait for.
+_BODY_SECONDS = 60.0
+
 # What all answers under way may buffer together (each keeps up to twice its share), and the bounds of a share. A large
 # one means few thread hops for a fast download; many downloads at once must not take the memory for it.
 _READ_BUFFERS = 32 * 2**20
@@ -90,9 +94,7 @@ class Transport:
         for _ in range(_MAX_REDIRECTS + 2):
             own = same_origin(url, self.base)
             sent = headers | ({AUTHORIZATION: authorization} if own and authorization else {})
-            response = await self._session_for(url).request(
-                method, url, headers=sent, allow_redirects=False, read_bufsize=buffer
-            )
+            response = await self._ask(self._session_for(url), method, url, sent, buffer)
             if response.status == 401 and own and not challenged:
                 challenged = True
                 asked = response.headers.getall(WWW_AUTHENTICATE, [])
@@ -105,6 +107,13 @@ class Transport:
             else:
                 return response
         raise UpstreamBroken("the upstream redirects without end")
+
+    async def _ask(
+        self, session: ClientSession, method: str, url: URL, headers: Mapping[istr, str], buffer: int = _MIN_BUFFER
+    ) -> ClientResponse:
+        """One request, up to the head of its answer. sock_read alone would let a head trickle in for ever."""
+        async with asyncio.timeout(self._config.connect_timeout + self._config.read_timeout):
+            return await session.request(method, url, headers=headers, allow_redirects=False, read_bufsize=buffer)
 
     def _session_for(self, url: URL) -> ClientSession:
         """The session that may go there; raises UpstreamBroken for an address written out that is not public."""
@@ -119,7 +128,7 @@ class Transport:
         headers = {AUTHORIZATION: authorization} if authorization else {}
         with _mapped():
             # No redirect of a token request is followed: it would take the password along (go-containerregistry#2292).
-            async with self._named.get(url, headers=headers, allow_redirects=False) as response:
+            async with await self._ask(self._named, "GET", url, headers) as response:
                 if response.status in (400, 401, 403, 404):
                     raise UpstreamRefused("the upstream's token service refuses the login")
                 _raise_for(response, redirected=False)
@@ -127,12 +136,13 @@ class Transport:
 
 
 async def read_capped(response: ClientResponse, limit: int) -> bytes:
-    """The whole body, if it is no longer than `limit` bytes; raises UpstreamBroken where it is."""
+    """The whole body, if it is no longer than `limit` bytes and comes in time; raises UpstreamBroken, TimeoutError."""
     body = bytearray()
-    async for chunk in response.content.iter_any():
-        body += chunk
-        if len(body) > limit:
-            raise UpstreamBroken(f"the upstream's answer is longer than {limit} bytes")
+    async with asyncio.timeout(_BODY_SECONDS):
+        async for chunk in response.content.iter_any():
+            body += chunk
+            if len(body) > limit:
+                raise UpstreamBroken(f"the upstream's answer is longer than {limit} bytes")
     return bytes(body)
 
 
@@ -176,8 +186,10 @@ def _mapped() -> Iterator[None]:
 
 def _translated(error: Exception) -> UpstreamError:
     match error:
-        case ClientConnectorCertificateError() | ssl.SSLError() | ClientSSLError():
+        case ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
             return UpstreamUnavailable("the upstream's TLS certificate is not valid for it")
+        case ssl.SSLError() | ClientSSLError():
+            return UpstreamUnavailable("the upstream does not speak TLS that can be understood; is its url plain http?")
         case ClientConnectorDNSError():
             return UpstreamUnavailable("the upstream's host name cannot be resolved")
         case TimeoutError():

@@ -13,6 +13,10 @@ from yarl import URL
 
 from mirror.upstream.errors import UpstreamBroken
 
+# RFC 4291, 2.4: what is outside was never given to anybody, or is special; RFC 6052: IPv4 behind a translator.
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
 
 def is_named(url: URL, hosts: Iterable[str]) -> bool:
     """Whether the operator named this host: as `host`, any port of it, or as `host:port`."""
@@ -21,7 +25,8 @@ def is_named(url: URL, hosts: Iterable[str]) -> bool:
 
 
 def same_origin(one: URL, other: URL) -> bool:
-    return one.origin() == other.origin()
+    # Not origin(): to yarl https://host and https://host:443 are two.
+    return (one.scheme, one.host, one.port) == (other.scheme, other.host, other.port)
 
 
 def check_realm(realm: str, upstream: URL, token_hosts: Iterable[str]) -> URL:
@@ -58,6 +63,8 @@ def is_public(address: str) -> bool:
         ip = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return False
-    if isinstance(ip, ipaddress.IPv6Address) and (ip.ipv4_mapped or ip.sixtofour):
-        return is_public(str(ip.ipv4_mapped or ip.sixtofour))
-    return ip.is_global and not ip.is_multicast
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip.is_global and not ip.is_multicast
+    translated = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF) if ip in _NAT64 else None
+    inner = ip.ipv4_mapped or ip.sixtofour or translated
+    return is_public(str(inner)) if inner is not None else ip in _GLOBAL_UNICAST and ip.is_global

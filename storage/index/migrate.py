@@ -7,6 +7,7 @@ from pathlib import Path
 from types import ModuleType
 
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from storage.errors import StoreUnusable
 from storage.index.engine import write_engine
@@ -20,6 +21,13 @@ def upgrade(path: Path, module: ModuleType) -> bool:
 
     Raises StoreUnusable for an index that a newer server has written.
     """
+    try:
+        return _upgrade(path, module)
+    except DBAPIError as error:
+        raise StoreUnusable(f"the index {path} cannot be used: {error.orig}") from error
+
+
+def _upgrade(path: Path, module: ModuleType) -> bool:
     engine = write_engine(path, module)
     try:
         with engine.connect() as connection:
