@@ -14,11 +14,12 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
 from mirror.config import Config, Listen
 from mirror.discovery.lists import Lists
-from mirror.errors import ListenError
-from mirror.http.access import AccessLogger
+from mirror.errors import ListenError, StartError
+from mirror.http.access import AccessLogger, BadRequests
 from mirror.http.keys import SERVICES, Services
 from mirror.http.middleware import answer_errors, sign
 from mirror.http.routes import routes
@@ -39,6 +40,7 @@ log = logging.getLogger(__name__)
 # Longer than what reverse proxies keep idle connections for; also the time a client has for a request's head.
 _KEEPALIVE_SECONDS = 75.0
 _READ_BUFFER = 2**18
+_BACKLOG = 1024
 _QUIET_SECONDS = 10.0
 # Lazy-pulling clients ask for hundreds of ranges in one header.
 _MAX_HEADER = 64 * 1024
@@ -59,6 +61,8 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         stack.push_async_callback(manifest_pulls.close)
         blob_pulls = BlobPulls(store, downloads, upstreams)
         stack.push_async_callback(blob_pulls.close)
+        lists = Lists(store, upstreams)
+        stack.push_async_callback(lists.close)
         sweeper = asyncio.create_task(Sweeper(store, config.registry.upload_ttl).run())
         stack.push_async_callback(_cancel, sweeper)
 
@@ -72,7 +76,7 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             blob_pulls=blob_pulls,
             manifest_pushes=ManifestPushes(store, config.registry.sparse_manifests),
             uploads=Uploads(store),
-            lists=Lists(store, upstreams),
+            lists=lists,
             deletions=Deletions(store),
         )
         app.add_routes(routes())
@@ -95,17 +99,27 @@ async def serving(config: Config) -> AsyncIterator[str]:
             max_field_size=_MAX_HEADER,
         )
         await runner.setup()
+        logging.getLogger("aiohttp.server").addFilter(BadRequests())
         try:
             listener = listen(config.server.listen)
-            await web.SockSite(runner, listener, backlog=1024).start()
+            # asyncio accepts as many at a time as the backlog it is told, and out of files complains once for each.
+            await web.SockSite(runner, listener, backlog=16).start()
+            listener.listen(_BACKLOG)
             host, port = listener.getsockname()[:2]
             yield f"http://{Listen(host, port)}"
         finally:
-            await runner.cleanup()
+            # aiohttp waits twice, for requests to end and for them to be cancelled; the limit is for both.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(config.server.drain_timeout + 1):
+                    await runner.cleanup()
 
 
 async def serve(config: Config) -> None:
     """Serve until SIGTERM or SIGINT. A second signal ends the waiting for requests under way."""
+    if HttpRequestParser is HttpRequestParserPy:
+        raise StartError(
+            "aiohttp runs without its C parser, which is not safe to serve with: AIOHTTP_NO_EXTENSIONS is set"
+        )
     _raise_file_limit()
     gc.freeze()  # what is loaded now stays: the collector need not look at it again and again
     stop = asyncio.Event()

@@ -71,17 +71,28 @@ def parse_listen(value: object) -> Listen:
     return Listen(match[1] or match[2], int(match[3]))
 
 
+def _shown(value: str) -> str:
+    """The value for an error's text, without a password that somebody put before an @."""
+    return repr(value if "@" not in value else f"********@{value.rpartition('@')[2]}")
+
+
 def _host(value: str) -> str:
     if _HOST.fullmatch(value.lower()) is None:
-        raise ValueError(f"{value!r} is not a host; write it like ghcr.io or 127.0.0.1:5001, without scheme or path")
+        raise ValueError(
+            f"{_shown(value)} is not a host; write it like ghcr.io or 127.0.0.1:5001, without scheme or path"
+        )
     return value.lower()
 
 
 def _base_url(value: str) -> str:
-    parts = urlsplit(value)
+    try:
+        parts = urlsplit(value)
+        usable = parts.port is None or parts.port > 0
+    except ValueError:
+        raise ValueError(f"{_shown(value)} is not a base URL; write it like https://registry.example.com") from None
     extra = parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/")
-    if parts.scheme not in ("http", "https") or not parts.hostname or extra:
-        raise ValueError(f"{value!r} is not a base URL; write it like https://registry.example.com")
+    if parts.scheme not in ("http", "https") or not parts.hostname or extra or not usable:
+        raise ValueError(f"{_shown(value)} is not a base URL; write it like https://registry.example.com")
     return value.rstrip("/")
 
 
@@ -155,8 +166,9 @@ class Upstream(Section):
             return self.password.get_secret_value()
         try:
             return self.password_file.read_text().strip()
-        except OSError as error:
-            raise ConfigError(f"password_file {self.password_file}: {error.strerror}") from error
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise ConfigError(f"password_file {self.password_file}: {reason}") from error
 
 
 class Log(Section):

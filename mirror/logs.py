@@ -56,8 +56,13 @@ def access_logger(config: Log) -> FilteringBoundLogger | None:
 def _renderers(config: Log) -> list[Processor]:
     terminal = sys.stderr.isatty()
     if config.format == "console" or (config.format == "auto" and terminal):
-        return [structlog.dev.ConsoleRenderer(colors=terminal)]
+        return [_console(terminal)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_encode)]
+
+
+def _console(terminal: bool) -> Processor:
+    # Not the pretty traceback: it prints the values of local variables, and with them whatever is secret.
+    return structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback)
 
 
 def _encode(event: EventDict, **_options: object) -> str:

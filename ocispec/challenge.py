@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 _WORD = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"  # RFC 9110, 5.6.2
 _SCHEME = re.compile(rf"\s*(?:,\s*)*({_WORD})(?=\s|,|$)(?!\s*=)", re.ASCII)
 _PARAMETER = re.compile(rf'\s*(?:,\s*)*({_WORD})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|({_WORD}))', re.ASCII)
 _ESCAPE = re.compile(r"\\(.)")
 _MAX_HEADER = 8192
+_MAX_HEADERS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,8 @@ class Challenge:
 
 def parse_challenges(headers: Iterable[str]) -> list[Challenge]:
     """Every challenge of every header line; what cannot be read ends the line it stands in. Never raises."""
-    return [challenge for header in headers for challenge in _parse_line(header[:_MAX_HEADER])]
+    lines = islice(headers, _MAX_HEADERS)
+    return [challenge for header in lines for challenge in _parse_line(header[:_MAX_HEADER])]
 
 
 def _parse_line(header: str) -> list[Challenge]:

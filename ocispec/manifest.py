@@ -16,6 +16,8 @@ from ocispec.errors import ManifestInvalid
 # What Distribution, zot and most registries accept; larger ones could not be pushed anywhere else.
 MAX_BYTES = 4 * 2**20
 _MAX_DEPTH = 64
+# Objects, lists and members in all. Real manifests have a few hundred; a million would hold everybody else up.
+_MAX_NODES = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ def _subject(value: dict[str, object]) -> Descriptor | None:
 
 
 def _load(body: bytes) -> dict[str, object]:
+    if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_NODES:
+        raise ManifestInvalid("the manifest has too many parts")
     try:
         value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique)
         # What cannot be written again: NaN, 1e400 (more than any float), half of a surrogate pair.

@@ -42,6 +42,10 @@ class Tag(str):
         return cls(text)
 
 
+def is_tag(text: str) -> bool:
+    return _TAG.fullmatch(text) is not None
+
+
 Reference = Tag | Digest
 
 

@@ -29,13 +29,13 @@ class Partial:
         self.total: int | None = None
         self._ingest = ingest
         self._state = _State.GROWING
-        self._announced = False
+        self.is_announced = False
         self._error: Exception | None = None
         self._changed = asyncio.Event()
 
     def announce(self, total: int | None) -> None:
-        """The source answered: its length is known, or known to be unknown."""
-        self.total, self._announced = total, True
+        """The source answered: its length is known, or known to be unknown. It is said once and does not change."""
+        self.total, self.is_announced = total, True
         self._wake()
 
     def advance(self) -> None:
@@ -44,7 +44,7 @@ class Partial:
 
     def complete(self) -> None:
         """Every byte is written and the digest is right."""
-        self.total, self._state, self._announced = self._ingest.size, _State.VERIFIED, True
+        self.total, self._state, self.is_announced = self._ingest.size, _State.VERIFIED, True
         self._wake()
 
     def fail(self, error: Exception) -> None:
@@ -70,9 +70,15 @@ class Partial:
 
     async def known(self) -> int | None:
         """Wait until the source has answered; the length in bytes, or None where it did not say. Raises its error."""
-        while not self._announced:
+        while not self.is_announced:
             await self._next_change()
         return self.total
+
+    async def completed(self) -> int:
+        """Wait for the end; the length in bytes. Raises the download's error."""
+        while self._state is not _State.VERIFIED:
+            await self._next_change()
+        return self._ingest.size
 
     async def readable(self, offset: int) -> int:
         """Wait for bytes after `offset`; the offset up to which they may be read, or `offset` itself at the end.

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from mirror.flights import Flights
 from mirror.routing import Place, owner
 from mirror.upstream.client import UpstreamClient
 from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamRefused
@@ -33,6 +34,10 @@ class Lists:
 
     def __init__(self, store: Store, upstreams: Mapping[str, UpstreamClient]) -> None:
         self._store, self._upstreams = store, upstreams
+        self._flights = Flights()
+
+    async def close(self) -> None:
+        await self._flights.close()
 
     async def tags(self, place: Place, page: Page) -> tuple[list[str], bool]:
         """A page of tags in lexical order, and whether more follow. Raises NameUnknown.
@@ -49,7 +54,8 @@ class Lists:
 
     async def _merged_tags(self, repository: Repository, *, known: bool) -> list[str]:
         try:
-            remote = await self._upstreams[repository.upstream].tags(repository.name)
+            upstream = self._upstreams[repository.upstream]
+            remote = await self._flights.join(repository, lambda: upstream.tags(repository.name))
         except UpstreamError as error:
             if not known:
                 if isinstance(error, UpstreamRefused):
@@ -98,12 +104,16 @@ def _index(manifests: list[dict[str, object]]) -> bytes:
 def _filtered(body: bytes, artifact_type: str | None) -> Referrers:
     """The upstream's list with the filter applied, whether it has applied it or not."""
     try:
-        manifests = json.loads(body)["manifests"]
+        manifests = json.loads(body, parse_constant=_refuse)["manifests"]
         if not isinstance(manifests, list) or not all(isinstance(entry, dict) for entry in manifests):
             raise TypeError
+        if artifact_type is None:
+            return Referrers(body, filtered=False)
+        kept = [entry for entry in manifests if entry.get("artifactType") == artifact_type]
+        return Referrers(_index(kept), filtered=True)
     except (ValueError, KeyError, TypeError, RecursionError):
         raise UpstreamBroken("the upstream's list of referrers cannot be read") from None
-    if artifact_type is None:
-        return Referrers(body, filtered=False)
-    kept = [entry for entry in manifests if entry.get("artifactType") == artifact_type]
-    return Referrers(_index(kept), filtered=True)
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(f"{constant} is not JSON")

@@ -1,12 +1,25 @@
 """A line for each request at its end: what was asked, what was answered, how much of it left, and why."""
 
+import logging
 from contextlib import suppress
 from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractAccessLogger
+from aiohttp.http_exceptions import HttpProcessingError
 
 from mirror.http.keys import CUT, OUTCOME, SENT
+
+
+class BadRequests(logging.Filter):
+    """What is not HTTP at all gets a line, not a traceback: any port scan sends it, and the bytes may hold a secret."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, HttpProcessingError):
+            record.msg, record.args, record.exc_info = "a request that is not HTTP was refused", (), None
+            record.levelno, record.levelname = logging.INFO, "INFO"
+        return True
 
 
 class AccessLogger(AbstractAccessLogger):

@@ -2,7 +2,7 @@
 
 import os
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
 from mirror.http import parse, reply
 from mirror.http.keys import OUTCOME
@@ -44,6 +44,9 @@ async def _send(request: web.Request, digest: Digest, pulled: PulledBlob) -> web
     else:
         assert pulled.partial is not None
         size, readable = await pulled.partial.known(), pulled.partial.readable
+        if size is None and request.version < HttpVersion11:
+            # Its body would end with the connection, and a cut looks like the end: wait for the length.
+            size = await pulled.partial.completed()
         file = await parse.services(request).store.blobs.open_download(pulled.partial)
     with file:
         part = _asked_part(request, digest, size)

@@ -1,11 +1,25 @@
 """The whole API as one table; `end-N` are the specification's own names of its endpoints."""
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from mirror.http import blobs, discovery, health, manifests, uploads
 
 
+async def expect(request: web.Request) -> None:
+    """100-continue is granted; any other expectation is ignored, as RFC 9110, 10.1.1 allows."""
+    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # an interim answer is not the beginning of the answer
+
+
 def routes() -> list[web.RouteDef]:
+    return [
+        web.RouteDef(route.method, route.path, route.handler, {**route.kwargs, "expect_handler": expect})
+        for route in _routes()
+    ]
+
+
+def _routes() -> list[web.RouteDef]:
     # The router tries them in this order: what is asked for most comes first.
     return [
         web.get("/v2/{name:.+}/manifests/{reference}", manifests.get),  # end-3

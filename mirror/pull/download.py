@@ -128,7 +128,7 @@ class Downloads:
                 progressed = ingest.size - before >= _PROGRESS_BYTES
                 attempt = 1 if progressed else attempt
                 jitter = random.random()  # noqa: S311 - jitter, not a secret
-                wait = wait_before_retry(attempt, error, jitter, resuming=ingest.size > before)
+                wait = wait_before_retry(attempt, error, jitter, resuming=ingest.size > 0)
                 if wait is None:
                     raise
             await asyncio.sleep(wait)
@@ -173,6 +173,9 @@ async def _append(remote: RemoteBlob, ingest: Ingest, partial: Partial, expected
     if total is not None and ingest.size > total:
         # Clients may have read those bytes already: they cannot be taken back, only given up.
         raise UpstreamBroken(f"the upstream now says {total} bytes, and has sent {ingest.size}")
+    if partial.is_announced and total != partial.total:
+        # Clients were told the first length; with another one they would end in the wrong place.
+        raise UpstreamBroken(f"the upstream now says {total} bytes, and said {partial.total} before")
     partial.announce(total)
     surplus = ingest.size - remote.start  # sent again by an upstream that cannot go on in the middle
     async for chunk in _steadily(remote.chunks):

@@ -61,6 +61,7 @@ class ManifestPulls:
             return await self._revalidated(repository, reference, found)
         except UpstreamRefused as error:
             # Docker Hub answers so for what does not exist; and whether it does is not for us to tell.
+            log.info("the upstream refuses a manifest", extra={"repository": str(repository), "reason": str(error)})
             raise ManifestUnknown(str(error), detail={"reference": str(reference)}) from error
 
     async def _revalidated(self, repository: Repository, tag: Tag, found: StoredManifest) -> PulledManifest:
@@ -70,6 +71,8 @@ class ManifestPulls:
         try:
             async with asyncio.timeout(limit):
                 current = await flight
+        except UpstreamRefused:
+            raise  # an answer, not a failure: it is gone, or not for us any more
         except (UpstreamError, TimeoutError) as error:
             reason = str(error) or UpstreamTimedOut.__name__
             log.warning("serving a stale tag", extra={"repository": str(repository), "tag": tag, "reason": reason})

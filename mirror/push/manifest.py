@@ -11,6 +11,9 @@ from ocispec.names import Reference, Tag
 from storage.errors import MissingContent
 from storage.store import Store
 
+# How many of the missing digests an error names.
+_MAX_NAMED = 100
+
 
 class ManifestPushes:
     """Pushes of manifests into hosted repositories. `sparse` says which may refer to what is not here."""
@@ -37,7 +40,9 @@ class ManifestPushes:
                 repository, digest, body, manifest, pointing, sparse=self._may_be_sparse(manifest)
             )
         except MissingContent as error:
-            raise ManifestBlobUnknown(detail=[{"digest": str(missing)} for missing in error.digests]) from error
+            raise ManifestBlobUnknown(
+                detail=[{"digest": str(missing)} for missing in error.digests[:_MAX_NAMED]]
+            ) from error
         return digest, manifest
 
     def _may_be_sparse(self, manifest: Manifest) -> bool:

@@ -12,7 +12,7 @@ from cachetools import LRUCache
 from yarl import URL
 
 from mirror.flights import Flights
-from mirror.upstream.errors import UpstreamBroken, UpstreamRefused
+from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamRefused
 from mirror.upstream.trust import check_realm
 from ocispec.challenge import Challenge, parse_challenges
 from ocispec.token import Token, parse_token
@@ -55,7 +55,13 @@ class Authenticator:
         kept = self._kept.get(scope)
         if kept is not None and time.monotonic() < kept.until:
             return kept.header
-        return None if self._service is None else await self._refresh(scope, self._service)
+        if self._service is None:
+            return None
+        try:
+            return await self._refresh(scope, self._service)
+        except UpstreamError:
+            self._service = None  # the upstream will say anew where its tokens are to be had
+            return None
 
     async def answer(self, scope: str, challenges: Iterable[str], rejected: str | None) -> str:
         """The Authorization that a 401 asks for; `rejected` is what was sent. Raises UpstreamError."""

@@ -22,7 +22,7 @@ from mirror.upstream.transport import Transport, read_capped
 from ocispec import endpoints, manifest, media_types
 from ocispec.digest import Digest
 from ocispec.errors import DigestInvalid
-from ocispec.names import Reference, RepositoryName
+from ocispec.names import Reference, RepositoryName, is_tag
 from ocispec.pagination import parse_next
 from ocispec.ranges import parse_content_range
 from ocispec.token import pull_scope
@@ -32,6 +32,7 @@ T = TypeVar("T")
 _DIGEST_HEADER = "Docker-Content-Digest"
 _MAX_LIST_BYTES = 4 * 2**20
 _MAX_PAGES = 1000
+_MAX_TAGS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +139,8 @@ class UpstreamClient:
             if page is None:
                 return None
             found += page[0]
+            if len(found) > _MAX_TAGS:
+                raise UpstreamBroken(f"the upstream lists more than {_MAX_TAGS} tags")
             if page[1] is None:
                 return found
             url = page[1]
@@ -202,8 +205,8 @@ def _check_plain(response: ClientResponse) -> None:
     """Digests are over the bytes as they are; an encoded body is not what was asked for."""
     if response.headers.get(CONTENT_ENCODING, "identity").lower() != "identity":
         raise UpstreamBroken("the upstream encoded the answer although it was asked not to")
-    if response.status == 416:
-        raise UpstreamBroken("the upstream refuses the range (416)")
+    if response.status not in (200, 206):
+        raise UpstreamBroken(f"the upstream gave an answer that makes no sense here ({response.status})")
 
 
 def _extent(response: ClientResponse, start: int) -> tuple[int, int | None]:
@@ -233,4 +236,4 @@ def _tags_of(body: bytes) -> list[str]:
     names = [] if names is None else names
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UpstreamBroken("the upstream's list of tags cannot be read")
-    return names
+    return [name for name in names if is_tag(name)]

@@ -4,6 +4,8 @@ from mirror.upstream.errors import UpstreamError, UpstreamRateLimited, UpstreamT
 
 # A request that a client waits for is tried this often in all; more would make a storm of an outage.
 ATTEMPTS = 3
+# In the middle of a blob: giving up cuts every client, so wait out a gap of some ten seconds first.
+RESUMING_ATTEMPTS = 7
 _FIRST_WAIT = 0.2
 # Longer than this a client is better told to come back.
 _MAX_WAIT = 5.0
@@ -14,7 +16,8 @@ def wait_before_retry(attempt: int, error: UpstreamError, jitter: float, *, resu
 
     `resuming`: what has come so far is kept, so a time-out is worth another attempt.
     """
-    if attempt >= ATTEMPTS:
+    patient = resuming and not isinstance(error, UpstreamTimedOut)
+    if attempt >= (RESUMING_ATTEMPTS if patient else ATTEMPTS):
         return None
     if isinstance(error, UpstreamRateLimited):
         wait = error.retry_after

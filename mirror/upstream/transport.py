@@ -89,10 +89,11 @@ class Transport:
     async def _send(self, method: str, url: URL, scope: str, headers: dict[istr, str]) -> ClientResponse:
         """Follow redirects, a new challenge at most once; the response is the caller's to close."""
         authorization = await self.auth.header(scope)
-        challenged = False
+        challenged, own = False, True
         buffer = max(_MIN_BUFFER, min(_MAX_BUFFER, _READ_BUFFERS // self._under_way))
         for _ in range(_MAX_REDIRECTS + 2):
-            own = same_origin(url, self.base)
+            # Never again once a redirect has led away, not even back here: to where is somebody else's choice then.
+            own = own and same_origin(url, self.base)
             sent = headers | ({AUTHORIZATION: authorization} if own and authorization else {})
             response = await self._ask(self._session_for(url), method, url, sent, buffer)
             if response.status == 401 and own and not challenged:
@@ -130,7 +131,10 @@ class Transport:
             # No redirect of a token request is followed: it would take the password along (go-containerregistry#2292).
             async with await self._ask(self._named, "GET", url, headers) as response:
                 if response.status in (400, 401, 403, 404):
-                    raise UpstreamRefused("the upstream's token service refuses the login")
+                    if authorization:
+                        # Not "refused": what is cached stays good while the operator's password is wrong.
+                        raise UpstreamUnavailable("the upstream's token service refuses the configured login")
+                    raise UpstreamRefused("the upstream gives no token to anonymous clients")
                 _raise_for(response, redirected=False)
                 return await read_capped(response, token.MAX_BYTES)
 
@@ -148,7 +152,7 @@ async def read_capped(response: ClientResponse, limit: int) -> bytes:
 
 def _session(config: Upstream, resolver: ThreadedResolver) -> ClientSession:
     return ClientSession(
-        connector=TCPConnector(limit=0, limit_per_host=64, resolver=resolver, ttl_dns_cache=30),
+        connector=TCPConnector(limit=0, limit_per_host=0, resolver=resolver, ttl_dns_cache=30),
         # No total: a blob may take an hour. Whoever reads one watches its progress.
         timeout=ClientTimeout(total=None, sock_connect=config.connect_timeout, sock_read=config.read_timeout),
         headers={USER_AGENT: f"registry-mirror/{__version__}", ACCEPT_ENCODING: "identity"},

@@ -52,7 +52,7 @@ def _parse(text: str, base: URL | None = None) -> URL:
         url = URL(text) if base is None else base.join(URL(text, encoded=True))
         if url.scheme in ("http", "https") and url.host and url.port and url.user is None and url.password is None:
             return url
-    except ValueError:
+    except (ValueError, IndexError):  # yarl raises either
         pass
     raise UpstreamBroken("the upstream names an address that cannot be used")
 

@@ -17,6 +17,7 @@ ODD = (
     *(f"sha512:{_HEX * 2}0", f"sha512:{_HEX}{_HEX[1:]}", "sha256:e3b0c442", "sha256:" + "a" * 100_000),
     # Algorithms: not registered, too weak, registered but optional, spelled another way.
     *(f"md5:{'a' * 32}", f"sha1:{'a' * 40}", f"sha224:{'a' * 56}", f"sha384:{'a' * 96}", f"blake3:{_HEX}"),
+    *(f"md5:{_HEX}", f"sha1:{_HEX}", f"sha384:{_HEX}", f"sha512-256:{_HEX}", f"none:{_HEX}", f"md5:{_HEX}{_HEX}"),
     *(f"sha3-256:{_HEX}", f"SHA256:{_HEX}", f"Sha256:{_HEX}", f"sha-256:{_HEX}", f"sha256+b64u:{_HEX}"),
     f"sha25:{_HEX}",
     *(f"sha2566:{_HEX}", f"xsha256:{_HEX}", f":{_HEX}", _HEX, f"sha256{_HEX}", f"tarsum.v1+sha256:{_HEX}"),

@@ -120,6 +120,10 @@ def test_token__any_reply_gives_a_value_for_a_header_and_a_lifetime_in_bounds(re
         assert type(token.lifetime) is int
 
 
+def test_pull_scope__as_the_token_service_expects_it() -> None:
+    assert pull_scope("library/nginx") == "repository:library/nginx:pull"
+
+
 @law
 @given(name_texts)
 def test_pull_scope__reads_one_repository_and_nothing_else(text: str) -> None:
