@@ -21,7 +21,7 @@ from ocispec.errors import DigestInvalid
 from ocispec.pagination import Page
 from storage.blobs import Blobs
 from storage.errors import StorageError, StoreInUse, StoreUnusable
-from storage.files import Disk, remove, remove_older, sync_folder
+from storage.files import Disk, publish, remove, remove_older, sync_folder
 from storage.index import blobs, facts, repositories
 from storage.index.engine import sqlite_module
 from storage.index.migrate import upgrade
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 class Store:
     """Everything that is kept: `blobs`, `manifests` (with tags) and `uploads` of all repositories."""
 
-    # Whether the process that held the store before was killed; a sweep is due then.
+    # Whether a process that held the store was killed since the last sweep; one is due then.
     was_killed = False
 
     def __init__(self, layout: Layout, disk: Disk, index: StoreIndex, clock: Callable[[], float]) -> None:
@@ -89,6 +89,7 @@ class Store:
                 known = await self._index.read(partial(blobs.among, digests=found))
                 for digest in found - known:
                     removed += await self.blobs.remove_stray(digest)
+        self.was_killed = False
         return removed
 
 
@@ -121,7 +122,8 @@ async def open_store(root: Path, clock: Callable[[], float] = time.time) -> Asyn
             yield store
         finally:
             with contextlib.suppress(StorageError):
-                await store.mark(facts.CLEANLY)
+                # A start that fails before its sweep, after a crash, leaves it to the next one.
+                await store.mark(facts.OPEN if store.was_killed else facts.CLEANLY)
             await store.uploads.close()
             await index.close()
             disk.close()
@@ -182,5 +184,7 @@ def _make_folders(layout: Layout) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     for parent in {parent for folder in folders for parent in (folder.parent, folder.parent.parent)}:
         sync_folder(parent)
-    layout.format.write_text(f"{FORMAT}\n")
-    sync_folder(layout.root)
+    written = layout.tmp / layout.format.name
+    written.write_text(f"{FORMAT}\n")
+    with written.open() as file:
+        publish(file.fileno(), written, layout.format)

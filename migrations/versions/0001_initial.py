@@ -91,7 +91,7 @@ def _create_manifests() -> None:
         sa.ForeignKeyConstraint(
             ["repository_id", "manifest"],
             ["manifests.repository_id", "manifests.digest"],
-            name="fk_manifest_children_repository_id_manifests",
+            name="fk_manifest_children_repository_id_manifest_manifests",
             ondelete="CASCADE",
         ),
         sqlite_with_rowid=False,
@@ -111,7 +111,7 @@ def _create_tags() -> None:
         sa.ForeignKeyConstraint(
             ["repository_id", "digest"],
             ["manifests.repository_id", "manifests.digest"],
-            name="fk_tags_repository_id_manifests",
+            name="fk_tags_repository_id_digest_manifests",
         ),
         sqlite_with_rowid=False,
     )

@@ -25,5 +25,9 @@ class UpstreamRefused(UpstreamError):
     """401 or 403: our account, or nobody's, may not read this. Docker Hub says so of what does not exist, too."""
 
 
+class UpstreamLoginRefused(UpstreamError):
+    """The configured login is wrong. Not asked again: that would only lock the account."""
+
+
 class UpstreamBroken(UpstreamError):
     """It broke the protocol: wrong bytes, wrong length, a page instead of a manifest, a redirect to where none may."""

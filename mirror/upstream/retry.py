@@ -24,5 +24,5 @@ def wait_before_retry(attempt: int, error: UpstreamError, jitter: float, *, resu
         return wait if wait is not None and wait <= _MAX_WAIT else None
     # A time-out has cost its wait already; asking again would double what the client waits.
     if isinstance(error, UpstreamUnavailable) and (resuming or not isinstance(error, UpstreamTimedOut)):
-        return _FIRST_WAIT * float(2 ** (attempt - 1)) * (0.5 + jitter)
+        return min(_MAX_WAIT, _FIRST_WAIT * float(2 ** (attempt - 1)) * (0.5 + jitter))
     return None

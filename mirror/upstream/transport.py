@@ -34,6 +34,7 @@ from mirror.upstream.auth import Authenticator
 from mirror.upstream.errors import (
     UpstreamBroken,
     UpstreamError,
+    UpstreamLoginRefused,
     UpstreamRateLimited,
     UpstreamRefused,
     UpstreamTimedOut,
@@ -133,7 +134,7 @@ class Transport:
                 if response.status in (400, 401, 403, 404):
                     if authorization:
                         # Not "refused": what is cached stays good while the operator's password is wrong.
-                        raise UpstreamUnavailable("the upstream's token service refuses the configured login")
+                        raise UpstreamLoginRefused("the upstream's token service refuses the configured login")
                     raise UpstreamRefused("the upstream gives no token to anonymous clients")
                 _raise_for(response, redirected=False)
                 return await read_capped(response, token.MAX_BYTES)

@@ -46,6 +46,7 @@ def _upgrade(path: Path, module: ModuleType) -> bool:
 def _run(path: Path, module: ModuleType) -> None:
     from alembic import command
     from alembic.config import Config
+    from alembic.util import CommandError
 
     config = Config()
     config.set_main_option("script_location", str(scripts()))
@@ -56,6 +57,8 @@ def _run(path: Path, module: ModuleType) -> None:
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
             connection.commit()
+    except CommandError as error:
+        raise StoreUnusable(f"the index {path} is not one of this server's: {error}") from error
     finally:
         engine.dispose()
 

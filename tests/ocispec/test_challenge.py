@@ -131,6 +131,12 @@ def test_challenge__only_the_beginning_of_an_endless_line_is_read() -> None:
     assert parse_challenges([" " * (8192 - len(_HUB)) + _HUB]) == [_HUB_READ]
 
 
+def test_challenge__only_the_first_eight_lines_are_read() -> None:
+    lines = ["Basic realm=a"] * 7
+    assert parse_challenges([*lines, _HUB])[-1] == _HUB_READ
+    assert parse_challenges([*lines, "Basic realm=a", _HUB]) == [Challenge("basic", {"realm": "a"})] * 8
+
+
 def test_challenge__what_is_not_given_is_empty() -> None:
     (challenge,) = parse_challenges(["Bearer x=y"])
     assert (challenge.realm, challenge.service, challenge.scope) == ("", "", "")

@@ -81,6 +81,8 @@ CONFUSED: dict[str, tuple[bytes, str]] = {
     "200000 brackets": (b"[" * 200_000, OCI_IMAGE),
     "200000 braces": (b'{"a":' * 200_000, OCI_IMAGE),
     "200000 brackets and their ends": (b"[" * 200_000 + b"]" * 200_000, OCI_IMAGE),
+    "40000 brackets": (b"[" * 40_000, OCI_IMAGE),
+    "40000 braces": (b'{"a":' * 40_000, OCI_IMAGE),
     "65 levels": (_nested(65), OCI_IMAGE),
     "900 levels": (_nested(900), OCI_IMAGE),
     "a member below brackets": (_image(x=1).replace(b'"x": 1', b'"x": ' + b"[" * 200_000), OCI_IMAGE),
@@ -222,7 +224,9 @@ def test_manifest__a_confused_one_is_refused(body: bytes, content_type: str) -> 
     ("body", "content_type", "reason"),
     [
         (_image(x=float("nan")), OCI_IMAGE, "not valid JSON"),
-        (b"[" * 200_000, OCI_IMAGE, "nested too deeply"),
+        (b"[" * 200_000, OCI_IMAGE, "too many parts"),
+        (b"[" * 40_000, OCI_IMAGE, "nested too deeply"),
+        (b'{"a":' * 40_000, OCI_IMAGE, "nested too deeply"),
         (_nested(65), OCI_IMAGE, "nested too deeply"),
         (b"[]", OCI_IMAGE, "must be a JSON object"),
         (_doubled(_image(), '"layers": []'), OCI_IMAGE, "a key is given twice"),
@@ -353,9 +357,30 @@ def test_manifest__annotations_may_differ_only_in_case() -> None:
 
 def test_manifest__the_largest_that_is_accepted_can_be_read() -> None:
     assert MAX_BYTES == 4 * 1024 * 1024
-    body = _image(layers=[_LAYER] * (MAX_BYTES // (len(json.dumps(_LAYER)) + 2) - 10))
-    assert MAX_BYTES - 5000 < len(body) <= MAX_BYTES
-    assert len(set(map(str, parse_manifest(body, OCI_IMAGE).layers))) == 1
+    text = "x" * (MAX_BYTES - len(_image(annotations={"a": ""})))
+    body = _image(annotations={"a": text})
+    assert len(body) == MAX_BYTES
+    assert parse_manifest(body, OCI_IMAGE).annotations == {"a": text}
+
+
+def _parts(count: int) -> bytes:
+    """An image of exactly this many commas, brackets and braces."""
+    body = _image(x=1)
+    missing = count - sum(map(body.count, (b",", b"[", b"{")))
+    return body.replace(b'"x": 1', b'"x": [' + b"0," * (missing - 1) + b"0]")
+
+
+def test_manifest__50000_parts_are_read_and_one_more_is_refused() -> None:
+    assert parse_manifest(_parts(50_000), OCI_IMAGE) == parse_manifest(_image(), OCI_IMAGE)
+    with pytest.raises(ManifestInvalid, match="too many parts"):
+        parse_manifest(_parts(50_001), OCI_IMAGE)
+
+
+@pytest.mark.parametrize("piece", [b"[],", b"{},", b'"",'])
+def test_manifest__a_million_parts_of_any_kind_are_refused_unread(piece: bytes) -> None:
+    body = _image(x=1).replace(b'"x": 1', b'"x": [' + piece * 1_000_000 + b"0]")
+    with pytest.raises(ManifestInvalid, match="too many parts"):
+        parse_manifest(body, OCI_IMAGE)
 
 
 def test_manifest__an_artifact_is_of_its_own_type_and_else_of_its_configs() -> None:

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from ocispec.digest import Digest
 from ocispec.errors import DigestInvalid, NameInvalid, TagInvalid
-from ocispec.names import MAX_NAME, RepositoryName, Tag, parse_reference
+from ocispec.names import MAX_NAME, RepositoryName, Tag, is_tag, parse_reference
 from tests.ocispec.samples import (
     HOSTILE,
     SHA256,
@@ -166,9 +166,21 @@ def test_tag__any_text_is_a_tag_or_invalid(text: str) -> None:
     letters = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_")
     if 0 < len(text) <= 128 and text[0] in letters and set(text) <= letters | {".", "-"}:
         assert Tag.parse(text) == text
+        assert is_tag(text)
     else:
+        assert not is_tag(text)
         with pytest.raises(TagInvalid):
             Tag.parse(text)
+
+
+@pytest.mark.parametrize("text", TAGS)
+def test_is_tag__a_valid_one(text: str) -> None:
+    assert is_tag(text)
+
+
+@pytest.mark.parametrize("text", ODD_TAGS + HOSTILE, ids=named(ODD_TAGS + HOSTILE))
+def test_is_tag__neither_odd_nor_hostile(text: str) -> None:
+    assert not is_tag(text)
 
 
 @pytest.mark.parametrize("text", [SHA256, SHA512])

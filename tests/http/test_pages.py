@@ -1,0 +1,105 @@
+"""Lists, page by page: whatever the size of the pages, together they are the list, in order, each entry once."""
+
+import random
+import re
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.conftest import Answer, RunningMirror
+from tests.fakes.images import make_image
+from tests.fakes.upstream import FakeHub
+from tests.mirror.push.pushing import push_blob, push_image, put_manifest
+from tests.mirror.wire import NAME, fetch, manifest
+
+IMAGE = make_image("pages", [10])
+# Names that are beginnings of each other, and that other orders than by bytes would put elsewhere.
+TAGS = ["a", "a.b", "a-b", "a_b", "aa", "ab", "A", "B", "Z", "_", "0", "00", "1", "10", "1.0", "2", "latest", "z" * 128]
+NAMES = ["a", "a/b", "a/b/c", "a-b", "a.b", "a0", "aa", "aa/b", "ab", "b", "b__c", "z/z/z"]
+
+
+async def walk(mirror: RunningMirror, path: str, key: str, n: int | None) -> list[list[str]]:
+    """Follow the Link headers to the end; the pages."""
+    pages: list[list[str]] = []
+    following: str | None = path if n is None else f"{path}?n={n}"
+    while following is not None:
+        answer: Answer = await mirror.get(following)
+        assert answer.status == 200
+        pages.append(answer.json()[key])
+        link = re.fullmatch(r'<([^>]+)>; rel="next"', answer.headers.get("Link", ""))
+        assert (link is not None) == ("Link" in answer.headers)
+        following = link[1] if link else None
+        assert following is None or urlsplit(following).path == path
+        assert len(pages) < 100
+    return pages
+
+
+def check_pages(pages: list[list[str]], entries: list[str], n: int | None) -> None:
+    assert [entry for page in pages for entry in page] == sorted(entries)
+    if n:
+        assert all(len(page) == n for page in pages[:-1])
+        assert 0 < len(pages[-1]) <= n
+
+
+async def test_tags_of_a_hosted_repository(mirror: RunningMirror) -> None:
+    await push_image(mirror, IMAGE, TAGS[0])
+    for tag in random.Random(1).sample(TAGS, len(TAGS)):
+        assert (await put_manifest(mirror, tag, IMAGE.manifest)).status == 201
+    for n in (None, 1, 2, 3, 5, len(TAGS) - 1, len(TAGS), len(TAGS) + 1, 1000, 10_000, 999_999_999):
+        check_pages(await walk(mirror, "/v2/team/app/tags/list", "tags", n), TAGS, n)
+
+
+async def test_tags_of_a_cached_repository(hub: FakeHub, mirror: RunningMirror) -> None:
+    for tag in TAGS:
+        hub.add_image(NAME, tag, IMAGE)
+    for n in (None, 1, 4, len(TAGS), 1000):
+        check_pages(await walk(mirror, f"/v2/{NAME}/tags/list", "tags", n), TAGS, n)
+
+
+async def test_catalog(hub: FakeHub, mirror: RunningMirror) -> None:
+    for name in random.Random(2).sample(NAMES, len(NAMES)):
+        await push_blob(mirror, b"x", name)
+    hub.add_image(NAME, "v1", IMAGE)
+    await fetch(mirror, manifest("v1"))
+    entries = [*NAMES, f"docker.io/{NAME}"]
+    for n in (None, 1, 2, 3, len(entries), 1000):
+        check_pages(await walk(mirror, "/v2/_catalog", "repositories", n), entries, n)
+    # What the catalog shows can be pulled by that name.
+    assert (await fetch(mirror, manifest("v1", f"docker.io/{NAME}"))).full_body == IMAGE.manifest
+
+
+async def test_catalog__of_nothing(mirror: RunningMirror) -> None:
+    assert (await mirror.get("/v2/_catalog")).json() == {"repositories": []}
+
+
+@pytest.mark.parametrize(
+    ("last", "rest"), [("", TAGS), ("zz", ["z" * 128]), ("~", []), ("a", None), ("nothing such", None), ("a.", None)]
+)
+async def test_last_need_not_exist(mirror: RunningMirror, last: str, rest: list[str] | None) -> None:
+    await push_image(mirror, IMAGE, TAGS[0])
+    for tag in TAGS:
+        await put_manifest(mirror, tag, IMAGE.manifest)
+    expected = sorted(tag for tag in TAGS if tag > last) if rest is None else sorted(rest)
+    answer = await mirror.get("/v2/team/app/tags/list", params={"last": last})
+    assert answer.json() == {"name": "team/app", "tags": expected}
+    assert "Link" not in answer.headers
+
+
+@pytest.mark.parametrize("path", ["/v2/_catalog", "/v2/team/app/tags/list", f"/v2/{NAME}/tags/list"])
+async def test_page_of_nothing(hub: FakeHub, mirror: RunningMirror, path: str) -> None:
+    """n=0: an empty list, and no link that would lead there again."""
+    await push_image(mirror, IMAGE, "v1")
+    hub.add_image(NAME, "v1", IMAGE)
+    answer = await mirror.get(f"{path}?n=0")
+    assert (answer.status, answer.json().get("tags") or answer.json().get("repositories") or []) == (200, [])
+    assert "Link" not in answer.headers
+
+
+async def test_page_is_no_longer_than_a_thousand(hub: FakeHub, mirror: RunningMirror) -> None:
+    tags = [f"v{number:05}" for number in range(2500)]
+    digest = hub.add_image(NAME, None, IMAGE)
+    hub.repository(NAME).tags.update(dict.fromkeys(tags, digest))
+    for n in (None, 5000):
+        pages = await walk(mirror, f"/v2/{NAME}/tags/list", "tags", n)
+        assert [len(page) for page in pages] == [1000, 1000, 500]
+        assert [tag for page in pages for tag in page] == tags

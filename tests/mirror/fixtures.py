@@ -1,0 +1,37 @@
+"""Fixtures of all tests of the running server."""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import SimpleNamespace
+
+import pytest
+
+from mirror import logs
+from mirror.upstream import retry
+
+_MEMORY = Path("/dev/shm")
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder in memory where there is one, gone with the test: each store begins with some five hundred folders."""
+    usable = os.access(_MEMORY, os.W_OK) and os.statvfs(_MEMORY).f_bavail * os.statvfs(_MEMORY).f_frsize > 2**30
+    with TemporaryDirectory(prefix="mirror-test-", dir=_MEMORY if usable else None) as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def access_log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """Where the servers that are started after this write their access log."""
+    stream = io.StringIO()
+    monkeypatch.setattr(logs, "sys", SimpleNamespace(stderr=stream))
+    return stream
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An upstream that fails is asked again as often as ever, only sooner."""
+    monkeypatch.setattr(retry, "_FIRST_WAIT", 0.02)

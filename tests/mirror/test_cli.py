@@ -1,0 +1,292 @@
+"""The command line as its users have it: a process of its own, its output, its exit code."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession
+
+from mirror import __version__
+from tests.fakes.faults import Hang
+from tests.fakes.images import random_blob
+from tests.fakes.upstream import FakeHub
+from tests.mirror.wire import NAME, blob, until
+
+DIGEST, DATA = random_blob("cli", 3_000_000)
+ROOT = Path(__file__).parents[2]
+
+
+class Program:
+    """`mirror` with a configuration of its own; whatever was started is ended with the test."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "MIRROR_SERVER__LISTEN": "127.0.0.1:0",
+            "MIRROR_STORAGE__ROOT": str(folder / "store"),
+        }
+        self._started: list[asyncio.subprocess.Process] = []
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "mirror", *arguments],
+            env=self.environment | environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    async def run_aside(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """The same, while this loop goes on."""
+        return await asyncio.to_thread(self.run, *arguments, **environment)
+
+    async def serve(self, **environment: str) -> tuple[asyncio.subprocess.Process, str]:
+        """A running server and its URL."""
+        with (self.folder / "log").open("ab") as log:
+            process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "mirror", "serve"),
+                env=self.environment | environment,
+                cwd=self.folder,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+            )
+        self._started.append(process)
+        assert process.stdout is not None
+        line = (await asyncio.wait_for(process.stdout.readline(), 60)).decode()
+        match = re.fullmatch(r"listening on (http://127\.0\.0\.1:[0-9]+)\n", line)
+        assert match is not None, (line, (self.folder / "log").read_text())
+        return process, match[1]
+
+    async def close(self) -> None:
+        for process in self._started:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+@pytest.fixture
+async def program(tmp_path: Path) -> AsyncIterator[Program]:
+    started = Program(tmp_path)
+    yield started
+    await started.close()
+
+
+async def test_version(program: Program) -> None:
+    done = await program.run_aside("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"registry-mirror {__version__}\n", "")
+
+
+async def test_help(program: Program) -> None:
+    top = await program.run_aside("--help")
+    assert top.returncode == 0
+    for command in ("serve", "migrate", "check-config"):
+        assert command in top.stdout
+        done = await program.run_aside(command, "--help")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "--config" in done.stdout
+        assert "Example" in done.stdout
+
+
+async def test_check_config(program: Program) -> None:
+    config = program.folder / "config.toml"
+    config.write_text(
+        '[server]\nlisten = "127.0.0.1:1"\n[upstreams.hub]\nhost = "docker.io"\nurl = "https://r.example"\n'
+        'username = "operator"\npassword = "canary"\n'
+    )
+    done = await program.run_aside("check-config", "--config", str(config), MIRROR_UPSTREAMS__HUB__TAG_TTL="1h")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert 'listen = "127.0.0.1:0"' in done.stdout  # the environment wins
+    assert 'password = "********"' in done.stdout
+    assert "tag_ttl = 3600.0" in done.stdout
+    assert "canary" not in done.stdout
+    by_variable = await program.run_aside("check-config", MIRROR_CONFIG=str(config))
+    assert 'username = "operator"' in by_variable.stdout
+    assert not (program.folder / "store").exists()
+
+
+@pytest.mark.parametrize("command", ["check-config", "serve", "migrate"])
+async def test_wrong_config__exits_2_with_the_key(program: Program, command: str) -> None:
+    done = await program.run_aside(command, MIRROR_SERVER__LISTNE="x", MIRROR_LOG__LEVEL="loud")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "server.listne: unknown key" in done.stderr
+    assert "log.level: " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (program.folder / "store").exists()
+
+
+async def test_wrong_config__file(program: Program) -> None:
+    done = await program.run_aside("serve", "--config", "none.toml")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: none.toml: No such file or directory\n"
+
+
+async def test_wrong_config__password_file(program: Program) -> None:
+    environment = {
+        "MIRROR_UPSTREAMS__DOCKERHUB__USERNAME": "operator",
+        "MIRROR_UPSTREAMS__DOCKERHUB__PASSWORD_FILE": str(program.folder / "none"),
+    }
+    for command in ("check-config", "serve"):
+        done = await program.run_aside(command, **environment)
+        assert (done.returncode, "none: No such file" in done.stderr) == (2, True)
+
+
+async def test_unknown_command(program: Program) -> None:
+    done = await program.run_aside("srve")
+    assert (done.returncode, "srve" in done.stderr) == (2, True)
+
+
+async def test_migrate(program: Program) -> None:
+    first, second = await program.run_aside("migrate"), await program.run_aside("migrate")
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert "up to date now" in first.stdout
+    assert "was up to date" in second.stdout
+    assert (program.folder / "store" / "index.sqlite").exists()
+
+
+async def test_serve__answers_and_ends(program: Program) -> None:
+    process, url = await program.serve()
+    async with ClientSession() as session, session.get(f"{url}/v2/") as answer:
+        assert answer.status == 200
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 20) == 0
+    log = (program.folder / "log").read_text()
+    assert '"event": "stopped"' in log
+    assert "Traceback" not in log
+    process, _ = await program.serve()  # and begins again, without anything to repair
+    process.send_signal(signal.SIGINT)
+    assert await asyncio.wait_for(process.wait(), 20) == 0
+    assert "not closed properly" not in (program.folder / "log").read_text()
+
+
+async def test_second_server_on_a_store(program: Program) -> None:
+    process, url = await program.serve()
+    for command in ("serve", "migrate"):
+        done = await program.run_aside(command)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert str(process.pid) in done.stderr
+        assert str(program.folder / "store") in done.stderr
+        assert "Traceback" not in done.stderr
+    async with ClientSession() as session, session.get(f"{url}/readyz") as answer:
+        assert answer.status == 200
+    process.kill()
+    await process.wait()
+    process, _ = await program.serve()  # the lock went with the process
+    assert "not closed properly" in (program.folder / "log").read_text()
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        yield listener.getsockname()[1]
+
+
+async def test_port_in_use(program: Program, taken: int) -> None:
+    done = await program.run_aside("serve", MIRROR_SERVER__LISTEN=f"127.0.0.1:{taken}")
+    assert (done.returncode, done.stdout) == (1, "")
+    last = done.stderr.splitlines()[-1]
+    assert (
+        last
+        == f"error: cannot listen on 127.0.0.1:{taken}: Address already in use; set server.listen to another address"
+    )
+    assert "Traceback" not in done.stderr
+    await program.serve()  # the store was closed properly
+    assert "not closed properly" not in (program.folder / "log").read_text()
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "nothing.invalid"])
+async def test_address_that_is_not_ours(program: Program, host: str) -> None:
+    done = await program.run_aside("serve", MIRROR_SERVER__LISTEN=f"{host}:5000")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert f"cannot listen on {host}:5000" in done.stderr
+
+
+async def test_store_that_cannot_be_used(program: Program) -> None:
+    (program.folder / "file").write_text("not a folder")
+    done = await program.run_aside("serve", MIRROR_STORAGE__ROOT=str(program.folder / "file"))
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert str(program.folder / "file") in done.stderr
+
+
+async def test_store_of_a_newer_version(program: Program) -> None:
+    await program.run_aside("migrate")
+    connection = sqlite3.connect(program.folder / "store" / "index.sqlite")
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.commit()
+    connection.close()
+    done = await program.run_aside("serve")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "newer" in done.stderr
+
+
+def upstream_environment(hub: FakeHub) -> dict[str, str]:
+    return {
+        "MIRROR_UPSTREAMS__DOCKERHUB__URL": hub.url,
+        "MIRROR_UPSTREAMS__DOCKERHUB__TOKEN_HOSTS": hub.token_host,
+        "MIRROR_UPSTREAMS__DOCKERHUB__REDIRECT_HOSTS": hub.cdn_host,
+    }
+
+
+async def test_sigterm__lets_a_running_download_end(program: Program, hub: FakeHub) -> None:
+    hub.add_blob(NAME, DATA)
+    hub.fault("cdn", Hang("body", 1000))
+    process, url = await program.serve(**upstream_environment(hub))
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(ClientSession())
+        answer = await stack.enter_async_context(session.get(url + blob(DIGEST)))
+        assert await answer.content.readexactly(999) == DATA[:999]
+        process.send_signal(signal.SIGTERM)
+        await until(lambda: "stopping" in (program.folder / "log").read_text())
+        with pytest.raises(OSError):  # noqa: PT011 - refused or reset, as the kernel likes
+            await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+        assert process.returncode is None
+        hub.release()
+        assert await answer.content.read() == DATA[999:]
+    assert await asyncio.wait_for(process.wait(), 20) == 0
+
+
+async def test_sigterm__waits_no_longer_than_drain_timeout(program: Program, hub: FakeHub) -> None:
+    hub.add_blob(NAME, DATA)
+    hub.fault("cdn", Hang("body", 1000))
+    process, url = await program.serve(**upstream_environment(hub), MIRROR_SERVER__DRAIN_TIMEOUT="500ms")
+    async with ClientSession() as session, session.get(url + blob(DIGEST)) as answer:
+        await answer.content.readexactly(999)
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert 0.4 < time.monotonic() - began < 5
+    assert "Traceback" not in (program.folder / "log").read_text()
+
+
+async def test_sigterm__twice_does_not_wait(program: Program, hub: FakeHub) -> None:
+    hub.add_blob(NAME, DATA)
+    hub.fault("cdn", Hang("body", 1000))
+    process, url = await program.serve(**upstream_environment(hub))
+    async with ClientSession() as session, session.get(url + blob(DIGEST)) as answer:
+        await answer.content.readexactly(999)
+        process.send_signal(signal.SIGTERM)
+        await until(lambda: "stopping" in (program.folder / "log").read_text())
+        process.send_signal(signal.SIGTERM)
+        await asyncio.wait_for(process.wait(), 10)
+    assert process.returncode == 0
+
+
+async def test_without_the_c_parser(program: Program) -> None:
+    done = await program.run_aside("serve", AIOHTTP_NO_EXTENSIONS="1")
+    assert (done.returncode, "Traceback" in done.stderr) == (1, False)
+    assert "C parser" in done.stderr

@@ -1,0 +1,288 @@
+"""The configuration: what is understood, what is refused and how that is said, and that no secret is shown."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mirror.config import Config, Listen, load_config, parse_duration, parse_listen, parse_size, to_toml
+from mirror.errors import ConfigError
+
+EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
+SECRET = "canary-secret"
+UPSTREAM = '[upstreams.hub]\nhost = "docker.io"\nurl = "https://registry-1.docker.io"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [
+        (0, 0),
+        (1024, 1024),
+        ("1024", 1024),
+        ("1b", 1),
+        ("1kb", 1000),
+        ("1KiB", 1024),
+        ("1.5 MB", 1_500_000),
+        ("100GiB", 100 * 2**30),
+        ("2tib", 2 * 2**40),
+        (" 5 mb ", 5_000_000),
+    ],
+)
+def test_size(text: object, size: int) -> None:
+    assert parse_size(text) == size
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        (0, 0.0),
+        (1.5, 1.5),
+        ("30", 30.0),
+        ("30s", 30.0),
+        ("250ms", 0.25),
+        ("15m", 900.0),
+        ("1.5h", 5400.0),
+        ("1w", 604800.0),
+    ],
+)
+def test_duration(text: object, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", "-1", "-1s", "1y", "1 2", "1e3", "1_000", "\u0661", "0x10", "nan", "inf", True, None, [], "1.5.5s"],
+)
+def test_quantity__refused(text: object) -> None:
+    for parse in (parse_size, parse_duration):
+        with pytest.raises(ValueError, match="write it like"):
+            parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "host", "port"),
+    [
+        ("127.0.0.1:5000", "127.0.0.1", 5000),
+        ("0.0.0.0:0", "0.0.0.0", 0),
+        ("[::]:5000", "::", 5000),
+        ("[::1]:65535", "::1", 65535),
+        ("localhost:80", "localhost", 80),
+    ],
+)
+def test_listen(text: str, host: str, port: int) -> None:
+    assert parse_listen(text) == Listen(host, port)
+    assert str(parse_listen(text)) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":5000",
+        "5000",
+        "127.0.0.1",
+        "127.0.0.1:",
+        "::5000",
+        "::1:5000",
+        "[::1]",
+        "x:65536",
+        "x:-1",
+        "x:+1",
+        "x: 1",
+        "x:\u0661",
+        "http://x:1",
+        "x:1/",
+    ],
+)
+def test_listen__refused(text: str) -> None:
+    with pytest.raises(ValueError, match="write it like"):
+        parse_listen(text)
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    file = tmp_path / "config.toml"
+    file.write_text(text)
+    return file
+
+
+def test_nothing_at_all_is_docker_hub_on_loopback() -> None:
+    config = load_config(None, {})
+    assert config == load_config(EXAMPLE, {})
+    assert str(config.server.listen) == "127.0.0.1:5000"
+    (hub,) = config.upstreams.values()
+    assert (hub.host, hub.default, hub.token_hosts) == ("docker.io", True, ("auth.docker.io",))
+
+
+def test_file_with_upstreams_replaces_docker_hub(tmp_path: Path) -> None:
+    file = write(tmp_path, '[upstreams.github]\nhost = "GHCR.io"\nurl = "https://ghcr.io/"\ntag_ttl = "1h"\n')
+    config = load_config(file, {})
+    assert list(config.upstreams) == ["github"]
+    github = config.upstreams["github"]
+    assert (github.host, github.url, github.tag_ttl, github.default) == ("ghcr.io", "https://ghcr.io", 3600.0, False)
+    assert load_config(write(tmp_path, "[upstreams]\n"), {}).upstreams == {}
+
+
+def test_environment_lies_over_the_file(tmp_path: Path) -> None:
+    file = write(tmp_path, f'[server]\nlisten = "127.0.0.1:1"\ndrain_timeout = 5\n{UPSTREAM}')
+    environment = {
+        "MIRROR_SERVER__LISTEN": "[::]:7000",
+        "MIRROR_STORAGE__ROOT": "/srv/store",
+        "MIRROR_LOG__ACCESS": "false",
+        "MIRROR_UPSTREAMS__HUB__REDIRECT_HOSTS": "a.example, b.example:8443,",
+        "MIRROR_UPSTREAMS__HUB__USERNAME": "operator",
+        "MIRROR_UPSTREAMS__HUB__PASSWORD": SECRET,
+        "MIRROR_UPSTREAMS__OTHER__HOST": "ghcr.io",
+        "MIRROR_UPSTREAMS__OTHER__URL": "https://ghcr.io",
+        "MIRROR_CONFIG": "/not/a/key",
+        "PATH": "/bin",
+    }
+    config = load_config(file, environment)
+    assert config.server.listen == Listen("::", 7000)
+    assert config.server.drain_timeout == 5.0
+    assert config.storage.root == Path("/srv/store")
+    assert config.log.access is False
+    assert config.upstreams["hub"].redirect_hosts == ("a.example", "b.example:8443")
+    assert config.upstreams["hub"].read_password() == SECRET
+    assert config.upstreams["other"].host == "ghcr.io"
+
+
+BAD: list[tuple[str, str]] = [
+    ("[server]\nlisten = 5000\n", "server.listen: "),
+    ('[server]\nlistne = "x:1"\n', "server.listne: unknown key"),
+    ("[sever]\n", "sever: unknown key"),
+    ('[server]\ndrain_timeout = "soon"\n', "server.drain_timeout: 'soon' is not understood"),
+    ("[server]\ndrain_timeout = -1\n", "server.drain_timeout: "),
+    ('[server]\nexternal_url = "mirror.example.com"\n', "server.external_url: "),
+    ('[server]\nexternal_url = "https://mirror.example.com/path"\n', "server.external_url: "),
+    ('[storage]\nroot = ""\n', "storage.root: "),
+    ('[registry]\nsparse_manifests = "some"\n', "registry.sparse_manifests: "),
+    ('[log]\nlevel = "loud"\n', "log.level: "),
+    ('[log]\naccess = "perhaps"\n', "log.access: "),
+    ('[upstreams.hub]\nhost = "docker.io"\n', "upstreams.hub.url: missing"),
+    ('[upstreams.hub]\nurl = "https://x.example"\n', "upstreams.hub.host: missing"),
+    (UPSTREAM.replace("https://registry-1", "ftp://registry-1"), "upstreams.hub.url: "),
+    (UPSTREAM.replace("https://registry-1", "https://user:pw@registry-1"), "upstreams.hub.url: "),
+    (UPSTREAM.replace('docker.io"\nurl', 'https://docker.io"\nurl'), "upstreams.hub.host: "),
+    (UPSTREAM.replace('docker.io"\nurl', 'docker.io/library"\nurl'), "upstreams.hub.host: "),
+    (UPSTREAM + 'token_hosts = ["https://auth.docker.io/token"]\n', "upstreams.hub.token_hosts.0: "),
+    (UPSTREAM + "redirect_hosts = [1]\n", "upstreams.hub.redirect_hosts.0: "),
+    (UPSTREAM + 'username = "operator"\n', "upstreams.hub: username goes with password"),
+    (UPSTREAM + 'password = "x"\n', "upstreams.hub: username goes with password"),
+    (UPSTREAM + 'username = "o"\npassword = "x"\npassword_file = "/x"\n', "upstreams.hub: give either password or"),
+    (UPSTREAM + UPSTREAM.replace(".hub]", ".two]"), "docker.io is the host of more than one"),
+    (
+        f"{UPSTREAM}default = true\n"
+        + UPSTREAM.replace(".hub]", ".two]").replace('"docker.io"', '"a.example"')
+        + "default = true\n",
+        "only one can be the default",
+    ),
+    ("[upstreams]\nhub = 1\n", "upstreams.hub: "),
+    ("upstreams = []\n", "upstreams: "),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), BAD, ids=[said for _, said in BAD])
+def test_error_names_the_file_and_the_dotted_key(tmp_path: Path, text: str, said: str) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, {})
+    message = str(caught.value)
+    assert f"{file}: " in message
+    assert said in message
+    assert "pydantic" not in message.lower()
+    assert ":pw@" not in message
+
+
+def test_errors_are_named_all_at_once(tmp_path: Path) -> None:
+    file = write(tmp_path, '[server]\nlisten = "x"\nfoo = 1\n[log]\nlevel = "loud"\n')
+    with pytest.raises(ConfigError) as caught:
+        load_config(file, {})
+    assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == [
+        "server.listen",
+        "server.foo",
+        "log.level",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("MIRROR_SERVER__LISTEN", "nowhere", "MIRROR_SERVER__LISTEN: server.listen: "),
+        ("MIRROR_SERVER__LISTNE", "x:1", "server.listne: unknown key"),
+        ("MIRROR_UPSTREAMS__DOCKERHUB__TAG_TTL", "soon", "upstreams.dockerhub.tag_ttl: "),
+        ("MIRROR_SERVER__LISTEN__PORT", "1", "server.listen"),
+        ("MIRROR_NONE__SUCH", "1", "none: unknown key"),
+    ],
+)
+def test_error_names_the_variable(name: str, value: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, {name: value})
+    assert said in str(caught.value)
+
+
+def test_variable_below_a_value_is_an_error(tmp_path: Path) -> None:
+    file = write(tmp_path, '[server]\nlisten = "127.0.0.1:1"\n')
+    with pytest.raises(ConfigError, match="MIRROR_SERVER__LISTEN__PORT"):
+        load_config(file, {"MIRROR_SERVER__LISTEN__PORT": "1"})
+
+
+def test_file_that_cannot_be_read(tmp_path: Path) -> None:
+    for file, said in (
+        (tmp_path / "none.toml", "No such file"),
+        (tmp_path, "Is a directory"),
+        (write(tmp_path, "[server\n"), "not valid TOML"),
+    ):
+        with pytest.raises(ConfigError, match=said) as caught:
+            load_config(file, {})
+        assert str(file) in str(caught.value)
+    (tmp_path / "config.toml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        load_config(tmp_path / "config.toml", {})
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"MIRROR_UPSTREAMS__DOCKERHUB__PASSWORD": SECRET},  # without a user
+        {"MIRROR_UPSTREAMS__DOCKERHUB__PASSWORD__X": SECRET},
+        {"MIRROR_UPSTREAMS__DOCKERHUB__PASWORD": SECRET},
+        {"MIRROR_UPSTREAMS__DOCKERHUB__URL": f"https://user:{SECRET}@x.example"},
+        {"MIRROR_UPSTREAMS__DOCKERHUB__URL": f"https://user:{SECRET}@[x"},
+        {"MIRROR_UPSTREAMS__DOCKERHUB__TOKEN_HOSTS": f"user:{SECRET}@x.example"},
+    ],
+    ids=str,
+)
+def test_secret_is_in_no_error(broken: dict[str, str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, broken)
+    assert SECRET not in str(caught.value)
+    assert caught.value.__cause__ is None or SECRET not in repr(caught.value.__cause__)
+
+
+def configured(**upstream: Any) -> Config:
+    hub = {"host": "docker.io", "url": "https://registry-1.docker.io", **upstream}
+    return Config.model_validate({"upstreams": {"hub": hub}})
+
+
+def test_to_toml__can_be_read_again_and_masks_secrets(tmp_path: Path) -> None:
+    config = configured(username="operator", password=SECRET, redirect_hosts=["a.example", "[::1]:1"], tag_ttl="90s")
+    text = to_toml(config)
+    assert SECRET not in text
+    assert SECRET not in repr(config)
+    assert tomllib.loads(text)["upstreams"]["hub"]["password"] == "********"
+    again = load_config(write(tmp_path, text.replace("********", SECRET)), {})
+    assert again == config
+
+
+def test_to_toml__of_the_defaults(tmp_path: Path) -> None:
+    assert load_config(write(tmp_path, to_toml(load_config(None, {}))), {}) == load_config(None, {})
+
+
+def test_password_file(tmp_path: Path) -> None:
+    file = tmp_path / "password"
+    file.write_text(f"{SECRET}\n")
+    assert configured(username="o", password_file=str(file)).upstreams["hub"].read_password() == SECRET
+    for missing, said in ((tmp_path / "none", "No such file"), (tmp_path, "Is a directory")):
+        with pytest.raises(ConfigError, match=said):
+            configured(username="o", password_file=str(missing)).upstreams["hub"].read_password()

@@ -1,0 +1,114 @@
+"""Names to repositories: aliases, prefixes, ns, and who wins where a name could mean two things."""
+
+import pytest
+
+from mirror.routing import Names, Place, owner
+from ocispec.errors import NameUnknown
+from ocispec.names import RepositoryName
+from storage.repository import Repository
+
+HUB = "docker.io"
+HOSTS = (HUB, "ghcr.io", "registry.example.com")
+
+
+def name(text: str) -> RepositoryName:
+    return RepositoryName.parse(text)
+
+
+def cached(text: str, host: str = HUB) -> Repository:
+    return Repository(name(text), host)
+
+
+@pytest.fixture
+def names() -> Names:
+    return Names(HOSTS, HUB)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "nginx",
+        "library/nginx",
+        "docker.io/nginx",
+        "docker.io/library/nginx",
+        "index.docker.io/library/nginx",
+        "registry-1.docker.io/library/nginx",
+    ],
+)
+def test_resolve__every_spelling_of_an_official_image_is_the_same_repository(names: Names, text: str) -> None:
+    assert names.resolve(name(text)).cached == cached("library/nginx")
+
+
+@pytest.mark.parametrize("ns", ["docker.io", "DOCKER.IO", "index.docker.io", "registry-1.docker.io"])
+@pytest.mark.parametrize("text", ["nginx", "library/nginx", "docker.io/library/nginx", "index.docker.io/nginx"])
+def test_resolve__ns_and_its_aliases_with_and_without_the_prefix(names: Names, ns: str, text: str) -> None:
+    assert names.resolve(name(text), ns) == Place(name(text), None, cached("library/nginx"))
+
+
+@pytest.mark.parametrize(
+    ("text", "ns", "expected"),
+    [
+        ("ghcr.io/org/app", None, cached("org/app", "ghcr.io")),
+        ("ghcr.io/app", None, cached("app", "ghcr.io")),  # library/ is Docker Hub's alone
+        ("org/app", "ghcr.io", cached("org/app", "ghcr.io")),
+        ("ghcr.io/org/app", "ghcr.io", cached("org/app", "ghcr.io")),
+        ("docker.io/org/app", "ghcr.io", cached("docker.io/org/app", "ghcr.io")),  # not that upstream's own prefix
+        ("registry.example.com/a/b/c", None, cached("a/b/c", "registry.example.com")),
+        ("org/app", None, cached("org/app")),
+        ("quay.io/org/app", None, None),  # another registry's name is nothing to ask Docker Hub for
+        ("quay.io/org/app", "docker.io", cached("quay.io/org/app")),  # unless somebody says so
+        ("my.name", None, cached("library/my.name")),
+        ("ghcr.io", None, cached("library/ghcr.io")),  # a host without a repository is no prefix
+    ],
+)
+def test_resolve__upstream(names: Names, text: str, ns: str | None, expected: Repository | None) -> None:
+    assert names.resolve(name(text), ns).cached == expected
+
+
+@pytest.mark.parametrize("text", ["docker.io/org/app", "ghcr.io/org/app", "index.docker.io/nginx"])
+def test_resolve__nothing_is_hosted_under_an_upstream(names: Names, text: str) -> None:
+    assert names.resolve(name(text)).hosted is None
+    assert names.resolve(name("org/app"), "ghcr.io").hosted is None
+
+
+def test_resolve__library_is_reserved_only_where_docker_hub_is_the_default() -> None:
+    assert Names(HOSTS, HUB).resolve(name("library/app")).hosted is None
+    assert Names(HOSTS, HUB).resolve(name("libraryx/app")).hosted == Repository(name("libraryx/app"))
+    elsewhere = Names(HOSTS, "ghcr.io").resolve(name("library/app"))
+    assert elsewhere == Place(name("library/app"), Repository(name("library/app")), cached("library/app", "ghcr.io"))
+
+
+def test_resolve__without_a_default_a_plain_name_is_hosted_only() -> None:
+    assert Names(HOSTS, None).resolve(name("org/app")) == Place(name("org/app"), Repository(name("org/app")), None)
+    assert Names([], None).resolve(name("docker.io/nginx")).cached is None
+
+
+@pytest.mark.parametrize(
+    "ns",
+    ["quay.io", "", "docker.io:443", "docker.io/", "evil.example", "169.254.169.254", "http://docker.io", "x" * 5000],
+)
+def test_resolve__an_unknown_ns_is_refused_and_named_briefly(names: Names, ns: str) -> None:
+    with pytest.raises(NameUnknown) as caught:
+        names.resolve(name("org/app"), ns)
+    assert "docker.io" in str(caught.value)
+    assert len(str(caught.value)) < 250
+
+
+def test_resolve__keeps_the_name_that_the_client_used(names: Names) -> None:
+    assert names.resolve(name("docker.io/nginx")).name == "docker.io/nginx"
+
+
+def test_owner__hosted_wins_as_soon_as_it_exists(names: Names) -> None:
+    place = names.resolve(name("team/app"))
+    hosted = Repository(name("team/app"))
+    assert owner(place, set()) == cached("team/app")
+    assert owner(place, {cached("team/app")}) == cached("team/app")
+    assert owner(place, {hosted, cached("team/app")}) == hosted
+
+
+def test_owner__a_place_that_is_only_hosted_or_only_cached() -> None:
+    only_hosted = Names([], None).resolve(name("team/app"))
+    assert owner(only_hosted, set()) == Repository(name("team/app"))
+    only_cached = Names(HOSTS, HUB).resolve(name("library/app"))
+    # Not even a hosted repository of that name, left from another configuration, gets in the way.
+    assert owner(only_cached, {Repository(name("library/app"))}) == cached("library/app")
