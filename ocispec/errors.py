@@ -2,7 +2,7 @@
 
 The status is a property of the error, never a choice of a handler, so the two cannot disagree. Codes and statuses
 follow OCI Distribution 1.1 ("Error Codes" and the endpoint table); where the table leaves a choice, the comment says
-which one we took. This module renders and reads the JSON envelope; nothing else does.
+which one we took. This module makes the JSON envelope; nothing else does.
 """
 
 import json

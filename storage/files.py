@@ -4,7 +4,9 @@ Nothing else in the project opens, writes, renames or removes a file while servi
 name look-ups: a slow disk must not stall them, nor they the disk.
 """
 
+import contextlib
 import errno
+import fcntl
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -101,11 +103,27 @@ def publish(fd: int, temporary: Path, final: Path) -> None:
 
 
 def remove_older(folder: Path, moment: float) -> int:
-    """Remove the files of a folder that were last written before `moment`; how many. Blocking."""
-    old = [entry for entry in os.scandir(folder) if entry.stat(follow_symlinks=False).st_mtime < moment]
-    for entry in old:
-        remove(Path(entry.path))
-    return len(old)
+    """Remove the files of a folder that were last written before `moment` and that nobody holds; how many. Blocking."""
+    return sum(
+        [_remove_unheld(Path(entry.path)) for entry in os.scandir(folder) if modified(Path(entry.path)) < moment]
+    )
+
+
+def modified(path: Path) -> float:
+    """When a file was last written to, in seconds since the epoch; 0 where there is none. Blocking."""
+    try:
+        return path.lstat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+
+
+def _remove_unheld(path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError, BlockingIOError), path.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.fstat(file.fileno()).st_ino == path.lstat().st_ino:  # and not another one that came to the name meanwhile
+            remove(path)
+            return True
+    return False
 
 
 def sync_folder(path: Path) -> None:

@@ -106,7 +106,8 @@ class Manifests:
 
         def unit(connection: Connection) -> None:
             repository_id = repositories.ensure(connection, repository, now)
-            tags.move(connection, repository_id, tag, digest, now=now, checked_at=now, cause="pull")
+            if not rows.absent(connection, repository_id, [digest]):  # deleted meanwhile: nothing to point at
+                tags.move(connection, repository_id, tag, digest, now=now, checked_at=now, cause="pull")
 
         # Not durable: after a power cut the tag is merely asked about once more.
         try:

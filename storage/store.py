@@ -110,20 +110,22 @@ async def open_store(root: Path, clock: Callable[[], float] = time.time) -> Asyn
     module = sqlite_module()
     with _held(layout):
         _prepare(layout)
+        _refuse_lost_index(layout)
         upgrade(layout.index, module)
         disk, index = Disk(), StoreIndex(layout.index, module)
         store = Store(layout, disk, index, clock)
         try:
-            await store.load()
             store.was_killed = await store.mark(facts.OPEN) == facts.OPEN
+            await store.load()
             if store.was_killed:
                 log.warning("the store was not closed properly; what was left half done is removed")
                 await store.uploads.remove_strays()
             yield store
         finally:
-            with contextlib.suppress(StorageError):
-                # A start that fails before its sweep, after a crash, leaves it to the next one.
-                await store.mark(facts.OPEN if store.was_killed else facts.CLEANLY)
+            # A start that fails before its sweep, after a crash, leaves it to the next one.
+            if not store.was_killed:
+                with contextlib.suppress(StorageError):
+                    await store.mark(facts.CLEANLY)
             await store.uploads.close()
             await index.close()
             disk.close()
@@ -134,6 +136,7 @@ def migrate_store(root: Path) -> bool:
     layout, module = Layout(root), sqlite_module()
     with _held(layout):
         _prepare(layout)
+        _refuse_lost_index(layout)
         return upgrade(layout.index, module)
 
 
@@ -169,6 +172,12 @@ def _prepare(layout: Layout) -> None:
             remove(stray)
     except OSError as error:
         raise StoreUnusable(f"cannot use {layout.root} as a store: {error.strerror} ({error.filename})") from error
+
+
+def _refuse_lost_index(layout: Layout) -> None:
+    """Content without an index would look like nobody's, and be swept away. Blocking."""
+    if not layout.index.exists() and any(folder.exists() and any(folder.iterdir()) for folder in layout.blob_folders()):
+        raise StoreUnusable(f"{layout.index} is missing, but there is content: put the index back, from a backup")
 
 
 def _check_format(layout: Layout) -> None:

@@ -13,7 +13,7 @@ from functools import partial
 
 from ocispec.names import RepositoryName
 from storage.errors import SessionUnknown, StoreUnavailable
-from storage.files import Disk, remove
+from storage.files import Disk, modified, remove
 from storage.index import sessions
 from storage.index.unit import StoreIndex
 from storage.ingest import Ingest
@@ -111,13 +111,15 @@ class Uploads:
         self._open.pop(session.id, None)
 
     async def expire(self, max_age_seconds: float) -> int:
-        """Remove idle sessions that began longer ago; how many."""
+        """Remove sessions that nothing was added to for that long; how many."""
         moment = self._clock() - max_age_seconds
         old = await self._index.read(lambda on: sessions.begun_before(on, moment))
-        return sum([await self._expire(session_id) for session_id in old])
+        return sum([await self._expire(session_id, moment) for session_id in old])
 
-    async def _expire(self, session_id: str) -> bool:
+    async def _expire(self, session_id: str, moment: float) -> bool:
         async with self._finding.of(session_id):
+            if await self._disk.run(modified, self._layout.upload(session_id)) >= moment:
+                return False
             session = self._open.get(session_id)
             if session is not None and not session.idle:
                 return False

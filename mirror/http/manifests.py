@@ -3,6 +3,7 @@
 from aiohttp import web
 
 from mirror.http import parse, reply
+from mirror.http.body import pieces
 from mirror.http.keys import OUTCOME
 from ocispec import endpoints
 from ocispec.errors import ManifestTooLarge
@@ -49,7 +50,7 @@ async def delete(request: web.Request) -> web.StreamResponse:
 async def _read(request: web.Request) -> bytes:
     """The body, no longer than a manifest may be; raises ManifestTooLarge."""
     body = bytearray()
-    async for chunk in request.content.iter_any():
+    async for chunk in pieces(request):
         body += chunk
         if len(body) > MAX_BYTES:
             raise ManifestTooLarge()

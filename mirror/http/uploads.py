@@ -1,22 +1,17 @@
 """end-4, end-5, end-6, end-11, end-13, end-14: upload sessions."""
 
-import asyncio
-from collections.abc import AsyncIterator
-
 from aiohttp import web
 
 from mirror.http import parse, reply
+from mirror.http.body import pieces
 from mirror.push.upload import Chunk
 from mirror.routing import Place
 from ocispec import endpoints
 from ocispec.digest import Digest
-from ocispec.errors import BlobUploadUnknown, ChunkOutOfOrder, DigestInvalid, RequestInvalid, SizeInvalid
+from ocispec.errors import BlobUploadUnknown, ChunkOutOfOrder, DigestInvalid, SizeInvalid
 from ocispec.ranges import parse_chunk_range
 from storage.errors import OffsetMismatch
 from storage.uploads import UploadSession
-
-# A client that sends nothing for this long has gone, or might as well have.
-_IDLE_SECONDS = 60.0
 
 
 async def start(request: web.Request) -> web.StreamResponse:
@@ -89,25 +84,12 @@ def _chunk(request: web.Request) -> Chunk:
     """The body with what its headers claim; raises RequestInvalid, SizeInvalid where they contradict each other."""
     header = request.headers.get("Content-Range")
     if header is None:
-        return Chunk(_body(request), None, request.content_length)
+        return Chunk(pieces(request), None, request.content_length)
     first, last = parse_chunk_range(header)
     length = last - first + 1
     if request.content_length not in (None, length):
         raise SizeInvalid("Content-Range and Content-Length differ")
-    return Chunk(_body(request), first, length)
-
-
-async def _body(request: web.Request) -> AsyncIterator[bytes]:
-    content = request.content
-    while True:
-        try:
-            async with asyncio.timeout(_IDLE_SECONDS):
-                data = await content.readany()
-        except TimeoutError:
-            raise RequestInvalid("the body stopped coming") from None
-        if not data:
-            return
-        yield data
+    return Chunk(pieces(request), first, length)
 
 
 def _progress(request: web.Request, place: Place, session: UploadSession, status: int) -> web.Response:

@@ -25,6 +25,8 @@ class Sweeper:
                 stray = False
             except StorageError as error:
                 log.error("cannot tidy up the store", extra={"reason": str(error)})
+            except Exception:
+                log.exception("tidying up the store failed")
             await asyncio.sleep(min(_EVERY_SECONDS, max(1.0, self._upload_ttl / 2)))
 
     async def sweep(self, *, stray: bool) -> None:

@@ -104,9 +104,11 @@ class Downloads:
             if failure is not None:
                 download.partial.fail(failure)
                 _report(download, failure)
-            # The file first: whoever starts the next download of this digest needs it unlocked.
-            await _put_away(ingest, failure)
-            del self._running[download.digest]
+            try:
+                # The file first: whoever starts the next download of this digest needs it unlocked.
+                await _put_away(ingest, failure)
+            finally:
+                del self._running[download.digest]
 
     async def _receive(self, download: Download, ingest: Ingest, expected: int | None) -> None:
         """Fill the partial file, in as many attempts as it takes and makes sense."""

@@ -80,10 +80,10 @@ class Uploads:
             await self._append(session, ingest, chunk)
 
     async def finish(self, session: UploadSession, place: Place, digest: Digest, last: Chunk) -> None:
-        """Add the last chunk, verify, publish. Raises OffsetMismatch, DigestInvalid; the session ends with either.
+        """Add the last chunk, verify, publish. Raises OffsetMismatch, DigestInvalid.
 
-        (An upload whose bytes are wrong cannot be put right by more of them; one whose last chunk is out of order can,
-        so that one stays.)
+        An upload whose bytes are wrong cannot be put right by more of them, and ends; one whose last chunk is out of
+        order can, and stays.
         """
         target = writable(self._store, place)
         async with session.turn() as ingest:

@@ -11,6 +11,10 @@ from aiohttp.abc import ResolveResult
 from mirror.upstream.trust import is_public
 
 
+class NotPublic(OSError):
+    """A redirect leads to a name whose address is not one that strangers may send us to."""
+
+
 class PublicResolver(ThreadedResolver):
     """Raises OSError for a name with any address that is private, loopback, link-local or otherwise special."""
 
@@ -19,5 +23,5 @@ class PublicResolver(ThreadedResolver):
     ) -> list[ResolveResult]:
         found = await super().resolve(host, port, family)
         if not all(is_public(result["host"]) for result in found):
-            raise OSError(None, "the name leads to an address that is not public")
+            raise NotPublic("the name leads to an address that is not public")
         return found

@@ -40,7 +40,7 @@ from mirror.upstream.errors import (
     UpstreamTimedOut,
     UpstreamUnavailable,
 )
-from mirror.upstream.resolver import PublicResolver
+from mirror.upstream.resolver import NotPublic, PublicResolver
 from mirror.upstream.trust import follow, is_named, is_public, same_origin
 from ocispec import token
 from ocispec.limits import parse_retry_after
@@ -195,6 +195,8 @@ def _translated(error: Exception) -> UpstreamError:
             return UpstreamUnavailable("the upstream's TLS certificate is not valid for it")
         case ssl.SSLError() | ClientSSLError():
             return UpstreamUnavailable("the upstream does not speak TLS that can be understood; is its url plain http?")
+        case ClientConnectorDNSError() if isinstance(error.os_error, NotPublic):
+            return UpstreamBroken("the upstream redirects to an address that is not public, and not in redirect_hosts")
         case ClientConnectorDNSError():
             return UpstreamUnavailable("the upstream's host name cannot be resolved")
         case TimeoutError():

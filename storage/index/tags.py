@@ -34,12 +34,6 @@ def move(
     _record(connection, repository_id, str(tag), before, str(to), now, cause)
 
 
-def confirm(connection: Connection, repository_id: int, tag: Tag, digest: Digest, now: float) -> None:
-    """The upstream said again that the tag points here."""
-    mine = (tags.c.repository_id == repository_id, tags.c.name == str(tag), tags.c.digest == str(digest))
-    connection.execute(update(tags).where(*mine).values(checked_at=now))
-
-
 def remove(connection: Connection, repository_id: int, tag: Tag, now: float, cause: str) -> bool:
     """Whether there was such a tag."""
     mine = (tags.c.repository_id == repository_id, tags.c.name == str(tag))

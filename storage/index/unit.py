@@ -115,7 +115,10 @@ def _set_synchronous(connection: Connection, *, full: bool) -> None:
     # Outside a transaction, on the raw connection: SQLAlchemy would begin one for it, and SQLite ignores it there.
     raw = connection.connection.dbapi_connection
     assert raw is not None
-    raw.cursor().execute(f"PRAGMA synchronous={'FULL' if full else 'NORMAL'}")
+    try:
+        raw.cursor().execute(f"PRAGMA synchronous={'FULL' if full else 'NORMAL'}")
+    except Exception as error:  # the module's own, which SQLAlchemy has not seen
+        raise StoreUnavailable(f"index: {error}") from error
 
 
 def _in_savepoint(connection: Connection, unit: Unit[Any]) -> Any:
