@@ -37,7 +37,8 @@ def limited(retry_after: float | None) -> UpstreamRateLimited:
         (4, DOWN, 0.5, False, None),
         (1, DOWN, 0.5, True, 0.2),
         (3, DOWN, 0.5, True, 0.8),  # in the middle of a blob everybody who reads it is cut: so more patience
-        (6, DOWN, 0.5, True, 6.4),
+        (5, DOWN, 0.5, True, 3.2),
+        (6, DOWN, 0.5, True, 5.0),  # no single wait is longer
         (7, DOWN, 0.5, True, None),
         (1, SLOW, 0.5, False, None),  # has cost its wait already
         (1, SLOW, 0.5, True, 0.2),  # unless what came so far is kept
