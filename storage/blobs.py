@@ -6,15 +6,9 @@ The invariants, which everything above relies on:
 2. On removal the row goes first, the file second. A crash between leaves a stray file, never a row without a file.
 3. Whoever publishes or removes the file of a digest holds that digest's lock from before the file until after the row,
    to the end even where it is cancelled.
-
-Nothing is served on the strength of a row alone: a file that is missing, or not as long as its row says, counts as not
-there, and the next push or download of it puts it right.
 """
 
 import contextlib
-import logging
-import os
-import secrets
 from collections.abc import Callable
 from io import FileIO
 from typing import TypeVar
@@ -22,30 +16,24 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from ocispec.digest import Digest
-from storage.errors import StorageError, StoreUnavailable
-from storage.files import Disk, has_exactly, open_exactly, remove, storage_error
+from storage.content import Content
+from storage.errors import StorageError
 from storage.index import blobs as rows
 from storage.index import repositories, sessions
 from storage.index.unit import StoreIndex, Unit
 from storage.ingest import Ingest
-from storage.layout import Layout
 from storage.locks import KeyedLocks, to_the_end
-from storage.partial import Partial
 from storage.repository import Repository
 from storage.uploads import UploadSession
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 
 class Blobs:
     """Content by digest, one copy whatever the number of repositories that have it."""
 
-    def __init__(
-        self, layout: Layout, disk: Disk, index: StoreIndex, known: set[Repository], clock: Callable[[], float]
-    ) -> None:
-        self._layout, self._disk, self._index, self._clock = layout, disk, index, clock
-        self._known = known
+    def __init__(self, content: Content, index: StoreIndex, known: set[Repository], clock: Callable[[], float]) -> None:
+        self._content, self._index, self._known, self._clock = content, index, known, clock
         self._locks = KeyedLocks()
 
     async def open(self, repository: Repository, digest: Digest) -> FileIO | None:
@@ -53,7 +41,7 @@ class Blobs:
 
         def unit(connection: Connection) -> FileIO | None:
             size = rows.linked_size(connection, repository, digest)
-            return None if size is None else self._checked(open_exactly, digest, size)
+            return None if size is None else self._content.open(digest, size)
 
         return await self._index.read(unit)
 
@@ -62,7 +50,7 @@ class Blobs:
 
         def unit(connection: Connection) -> int | None:
             size = rows.linked_size(connection, repository, digest)
-            return size if size is not None and self._checked(has_exactly, digest, size) else None
+            return size if size is not None and self._content.has(digest, size) else None
 
         return await self._index.read(unit)
 
@@ -71,56 +59,9 @@ class Blobs:
 
         def unit(connection: Connection) -> bool:
             size = rows.size(connection, digest)
-            return size is not None and bool(self._checked(has_exactly, digest, size))
+            return size is not None and self._content.has(digest, size)
 
         return await self._index.read(unit)
-
-    def read_verified(self, digest: Digest, size: int) -> bytes | None:
-        """All bytes of small content, if they are what their digest says. Blocking: for units of the index."""
-        file = self._checked(open_exactly, digest, size)
-        if file is None:
-            return None
-        try:
-            with file:
-                body = file.readall()
-        except OSError as error:
-            raise storage_error(error) from error
-        if Digest.of(body, digest.algorithm) == digest:
-            return body
-        log.error("content is damaged on disk", extra={"digest": str(digest), "size": size})
-        return None
-
-    def receive(self, algorithm: str = "sha256") -> Ingest:
-        """A new file for content that comes in one piece; `publish` or discard it."""
-        return Ingest(self._disk, self._layout.tmp / secrets.token_hex(16), algorithm)
-
-    async def receive_download(self, digest: Digest) -> Ingest:
-        """The partial file of a digest, with what an earlier download left in it; locked for this process."""
-        ingest = await Ingest.resume(self._disk, self._layout.partial(digest), digest.algorithm)
-        try:
-            await ingest.lock()
-        except StorageError:
-            await ingest.close()
-            raise
-        return ingest
-
-    async def open_download(self, partial: Partial) -> FileIO:
-        """The file of a download, for following: under the name it has now, before or after it is published.
-
-        Raises StoreUnavailable where it has been removed.
-        """
-
-        def unit() -> FileIO:
-            for path in (self._layout.partial(partial.digest), self._layout.blob(partial.digest)):
-                with contextlib.suppress(FileNotFoundError):
-                    file = FileIO(path)
-                    # Not another download's file under the same name, nor the damaged blob that this one replaces.
-                    if os.fstat(file.fileno()).st_ino == partial.inode:
-                        return file
-                    file.close()
-            raise StoreUnavailable("the download has ended")
-
-        return await self._disk.run(unit)
 
     async def publish(self, ingest: Ingest, digest: Digest, record: Unit[T]) -> T:
         """Verify, make durable, and add the row together with what `record` adds. The only way into the store.
@@ -139,7 +80,7 @@ class Blobs:
 
     async def _publish(self, ingest: Ingest, digest: Digest, unit: Unit[T]) -> T:
         try:
-            await ingest.publish(self._layout.blob(digest))
+            await self._content.publish(ingest, digest)
             return await self._index.write(unit)
         except Exception:
             with contextlib.suppress(StorageError):
@@ -167,7 +108,7 @@ class Blobs:
 
         def unit(connection: Connection) -> bool:
             size = rows.size(connection, digest)
-            if size is None or not self._checked(has_exactly, digest, size):
+            if size is None or not self._content.has(digest, size):
                 return False
             self._link(connection, repository, digest)
             return True
@@ -203,7 +144,7 @@ class Blobs:
 
         removed, last = await self._index.write(whole)
         if last:
-            await self._disk.run(remove, self._layout.blob(digest))
+            await self._content.remove(digest)
         return removed
 
     async def remove_stray(self, digest: Digest) -> bool:
@@ -214,15 +155,5 @@ class Blobs:
     async def _remove_if_unknown(self, digest: Digest) -> bool:
         known = await self._index.read(lambda connection: rows.size(connection, digest))
         if known is None:
-            await self._disk.run(remove, self._layout.blob(digest))
+            await self._content.remove(digest)
         return known is None
-
-    def _checked(self, look: Callable[..., T], digest: Digest, size: int) -> T:
-        """Look at the file of a row (blocking); say so where it is not what the row promises."""
-        try:
-            found = look(self._layout.blob(digest), size)
-        except OSError as error:
-            raise storage_error(error) from error
-        if not found:
-            log.error("blob is damaged or missing on disk", extra={"digest": str(digest), "size": size})
-        return found

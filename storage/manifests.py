@@ -10,6 +10,7 @@ from ocispec.manifest import Manifest
 from ocispec.names import Reference, Tag
 from ocispec.pagination import Page
 from storage.blobs import Blobs
+from storage.content import Content
 from storage.errors import MissingContent
 from storage.hot import HotManifests, StoredManifest
 from storage.index import blobs as blob_rows
@@ -22,8 +23,15 @@ from storage.repository import Repository
 class Manifests:
     """The manifests and tags of every repository."""
 
-    def __init__(self, index: StoreIndex, blobs: Blobs, known: set[Repository], clock: Callable[[], float]) -> None:
-        self._index, self._blobs, self._known, self._clock = index, blobs, known, clock
+    def __init__(
+        self,
+        content: Content,
+        blobs: Blobs,
+        index: StoreIndex,
+        known: set[Repository],
+        clock: Callable[[], float],
+    ) -> None:
+        self._content, self._blobs, self._index, self._known, self._clock = content, blobs, index, known, clock
         self._hot = HotManifests()
 
     def recall(self, repository: Repository, reference: Reference) -> StoredManifest | None:
@@ -40,7 +48,7 @@ class Manifests:
 
     def _read(self, connection: Connection, repository: Repository, reference: Reference) -> StoredManifest | None:
         row = rows.find(connection, repository, reference)
-        body = None if row is None else self._blobs.read_verified(row.digest, row.size)
+        body = None if row is None else self._content.read(row.digest, row.size)
         if row is None or body is None:
             return None
         return StoredManifest(row.digest, row.media_type, body, row.checked_at)
@@ -89,7 +97,7 @@ class Manifests:
     async def _store(
         self, repository: Repository, digest: Digest, body: bytes, record: Callable[[Connection], None]
     ) -> None:
-        ingest = self._blobs.receive(digest.algorithm)
+        ingest = self._content.receive(digest.algorithm)
         try:
             await ingest.append(body)
             await self._blobs.publish(ingest, digest, record)

@@ -16,12 +16,11 @@ from pathlib import Path
 
 from sqlalchemy import Connection
 
-from ocispec.digest import Digest
-from ocispec.errors import DigestInvalid
 from ocispec.pagination import Page
 from storage.blobs import Blobs
+from storage.content import Content
 from storage.errors import StorageError, StoreInUse, StoreUnusable
-from storage.files import Disk, publish, remove, remove_older, sync_folder
+from storage.files import Disk, publish, remove, sync_folder
 from storage.index import blobs, facts, repositories
 from storage.index.engine import sqlite_module
 from storage.index.migrate import upgrade
@@ -35,7 +34,8 @@ log = logging.getLogger(__name__)
 
 
 class Store:
-    """Everything that is kept: `blobs`, `manifests` (with tags) and `uploads` of all repositories."""
+    """Everything that is kept: `blobs`, `manifests` (with tags) and `uploads` of all repositories; `content` has the
+    bytes of all of them."""
 
     # Whether a process that held the store was killed since the last sweep; one is due then.
     was_killed = False
@@ -43,10 +43,11 @@ class Store:
     def __init__(self, layout: Layout, disk: Disk, index: StoreIndex, clock: Callable[[], float]) -> None:
         # Which repositories exist, in memory: every request asks, few make one.
         self.repositories: set[Repository] = set()
-        self.blobs = Blobs(layout, disk, index, self.repositories, clock)
-        self.manifests = Manifests(index, self.blobs, self.repositories, clock)
+        self.content = Content(layout, disk)
+        self.blobs = Blobs(self.content, index, self.repositories, clock)
+        self.manifests = Manifests(self.content, self.blobs, index, self.repositories, clock)
         self.uploads = Uploads(disk, layout, index, clock)
-        self._layout, self._disk, self._index, self._clock = layout, disk, index, clock
+        self._index, self._clock = index, clock
 
     async def catalog(self, page: Page) -> tuple[list[str], bool]:
         """The repositories after `page.last` in lexical order, and whether more follow."""
@@ -60,7 +61,7 @@ class Store:
     async def check(self) -> None:
         """Whether the index answers and the store can be written; raises StorageError where not."""
         await self._index.read(lambda connection: facts.get(connection, facts.STATE))
-        ingest = self.blobs.receive()
+        ingest = self.content.receive()
         try:
             await ingest.append(b"ready")
         finally:
@@ -78,26 +79,17 @@ class Store:
 
     async def expire_downloads(self, max_age_seconds: float) -> int:
         """Remove partial files that nothing was added to for that long: nobody asked for them again. How many."""
-        return await self._disk.run(remove_older, self._layout.partials, self._clock() - max_age_seconds)
+        return await self.content.remove_old_downloads(self._clock() - max_age_seconds)
 
     async def sweep(self) -> int:
         """Remove files under blobs/ that no row names (a crash came between the two); how many."""
         removed = 0
-        for folder in self._layout.blob_folders():
-            found = {digest for name in await self._disk.run(os.listdir, folder) if (digest := _digest(folder, name))}
-            if found:
-                known = await self._index.read(partial(blobs.among, digests=found))
-                for digest in found - known:
-                    removed += await self.blobs.remove_stray(digest)
+        async for found in self.content.everything():
+            known = await self._index.read(partial(blobs.among, digests=found))
+            for digest in found - known:
+                removed += await self.blobs.remove_stray(digest)
         self.was_killed = False
         return removed
-
-
-def _digest(folder: Path, name: str) -> Digest | None:
-    try:
-        return Digest.parse(f"{folder.parent.name}:{name}")
-    except DigestInvalid:
-        return None
 
 
 @asynccontextmanager

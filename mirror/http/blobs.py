@@ -47,7 +47,7 @@ async def _send(request: web.Request, digest: Digest, pulled: PulledBlob) -> web
         if size is None and request.version < HttpVersion11:
             # Its body would end with the connection, and a cut looks like the end: wait for the length.
             size = await pulled.partial.completed()
-        file = await parse.services(request).store.blobs.open_download(pulled.partial)
+        file = await parse.services(request).store.content.open_download(pulled.partial)
     with file:
         part = _asked_part(request, digest, size)
         response = _begin(digest, pulled.outcome, size, part)

@@ -73,7 +73,7 @@ class Downloads:
                 running = None
             if running is not None or await self._store.blobs.is_here(digest):
                 return running, False
-            ingest = await self._store.blobs.receive_download(digest)
+            ingest = await self._store.content.receive_download(digest)
             download = Download(digest, repository, Partial(digest, ingest))
             self._running[digest] = download
         task = self._tasks[download] = asyncio.create_task(self._run(download, ingest, expected))

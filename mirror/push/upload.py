@@ -51,7 +51,7 @@ class Uploads:
     async def push_whole(self, place: Place, digest: Digest, chunk: Chunk) -> None:
         """A blob in a single request. Raises DigestInvalid, SizeInvalid, Unsupported."""
         target = writable(self._store, place)
-        ingest = self._store.blobs.receive(digest.algorithm)
+        ingest = self._store.content.receive(digest.algorithm)
         try:
             await _receive(ingest, chunk)
             await self._store.blobs.publish_linked(ingest, digest, target)

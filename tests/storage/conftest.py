@@ -10,15 +10,13 @@ from storage.index.engine import sqlite_module
 from storage.index.migrate import upgrade
 from storage.index.unit import StoreIndex
 from storage.layout import Layout
+from tests.storage.samples import layout_in
 
 
 @pytest.fixture
 def layout(tmp_path: Path) -> Layout:
     """The folders of a store."""
-    layout = Layout(tmp_path / "parts")
-    for folder in (layout.uploads, layout.partials, layout.tmp, *layout.blob_folders()):
-        folder.mkdir(parents=True)
-    return layout
+    return layout_in(tmp_path / "parts")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import os
 import random
 from dataclasses import dataclass
 from io import FileIO
+from pathlib import Path
 
 from sqlalchemy import text
 
@@ -57,8 +58,16 @@ def descriptor(of: Document) -> dict[str, object]:
     return {"mediaType": of.manifest.media_type, "digest": str(of.digest), "size": len(of.body)}
 
 
+def layout_in(folder: Path) -> Layout:
+    """The folders of a store."""
+    layout = Layout(folder)
+    for path in (layout.uploads, layout.partials, layout.tmp, *layout.blob_folders()):
+        path.mkdir(parents=True)
+    return layout
+
+
 def layout_of(store: Store) -> Layout:
-    return store._layout
+    return store.content._layout
 
 
 def index_of(store: Store) -> StoreIndex:
@@ -68,7 +77,7 @@ def index_of(store: Store) -> StoreIndex:
 async def put_blob(store: Store, repository: Repository, data: bytes, algorithm: str = "sha256") -> Digest:
     """Push a blob in one piece."""
     digest = Digest.of(data, algorithm)
-    ingest = store.blobs.receive(algorithm)
+    ingest = store.content.receive(algorithm)
     await ingest.append(data)
     await store.blobs.publish_linked(ingest, digest, repository)
     return digest

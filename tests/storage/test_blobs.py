@@ -66,7 +66,7 @@ async def test_what_is_unknown_is_not_here(store: Store) -> None:
 
 
 async def test_wrong_bytes_never_get_in(store: Store) -> None:
-    ingest = store.blobs.receive()
+    ingest = store.content.receive()
     await ingest.append(DATA[:-1])
     with pytest.raises(DigestMismatch):
         await store.blobs.publish_linked(ingest, DIGEST, APP)
@@ -217,7 +217,7 @@ async def test_a_disk_that_refuses_is_not_a_missing_blob(
 
 
 async def test_the_file_is_durable_before_its_row(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    ingest = store.blobs.receive()
+    ingest = store.content.receive()
     await ingest.append(DATA)
     calls = record_calls(monkeypatch)
 
@@ -252,7 +252,7 @@ async def test_a_file_whose_row_cannot_be_written_goes_again(store: Store, error
     def record(_: Connection) -> None:
         raise error
 
-    ingest = store.blobs.receive()
+    ingest = store.content.receive()
     await ingest.append(DATA)
     with pytest.raises(type(error)):
         await store.blobs.publish(ingest, DIGEST, record)
@@ -267,7 +267,7 @@ async def test_a_file_that_others_have_stays_where_a_push_fails(store: Store) ->
     def record(_: Connection) -> None:
         raise StoreFull("no space")
 
-    ingest = store.blobs.receive()
+    ingest = store.content.receive()
     await ingest.append(DATA)
     with pytest.raises(StoreFull):
         await store.blobs.publish(ingest, DIGEST, record)
@@ -288,7 +288,7 @@ async def test_a_sync_that_fails_leaves_nothing_behind(
             raise OSError(errno.EIO, "Input/output error")
         original(fd)
 
-    ingest = store.blobs.receive()
+    ingest = store.content.receive()
     await ingest.append(DATA)
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fail)
@@ -313,12 +313,12 @@ async def test_a_stray_file_is_removed_and_one_with_a_row_is_not(store: Store) -
 
 
 async def test_a_download_goes_on_where_it_was(store: Store) -> None:
-    first = await store.blobs.receive_download(DIGEST)
+    first = await store.content.receive_download(DIGEST)
     await first.append(DATA[:2_000])
     with pytest.raises(StoreUnavailable):
-        await store.blobs.receive_download(DIGEST)
+        await store.content.receive_download(DIGEST)
     await first.close()
-    again = await store.blobs.receive_download(DIGEST)
+    again = await store.content.receive_download(DIGEST)
     assert again.size == 2_000
     await again.append(DATA[2_000:])
     await store.blobs.publish_linked(again, DIGEST, NGINX)
@@ -327,29 +327,29 @@ async def test_a_download_goes_on_where_it_was(store: Store) -> None:
 
 
 async def test_a_download_can_be_followed_before_and_after_it_is_published(store: Store) -> None:
-    ingest = await store.blobs.receive_download(DIGEST)
+    ingest = await store.content.receive_download(DIGEST)
     partial = Partial(DIGEST, ingest)
-    before = await store.blobs.open_download(partial)
+    before = await store.content.open_download(partial)
     await ingest.append(DATA)
     await store.blobs.publish_linked(ingest, DIGEST, NGINX)
-    after = await store.blobs.open_download(partial)
+    after = await store.content.open_download(partial)
     assert all_of(before) == all_of(after) == DATA
 
 
 async def test_another_downloads_file_is_not_followed(store: Store) -> None:
-    ingest = await store.blobs.receive_download(DIGEST)
+    ingest = await store.content.receive_download(DIGEST)
     partial = Partial(DIGEST, ingest)
-    kept = await store.blobs.open_download(partial)  # or the number of its file might be given to the next one
+    kept = await store.content.open_download(partial)  # or the number of its file might be given to the next one
     await ingest.discard()
     with pytest.raises(StoreUnavailable):
-        await store.blobs.open_download(partial)
-    second = await store.blobs.receive_download(DIGEST)
+        await store.content.open_download(partial)
+    second = await store.content.receive_download(DIGEST)
     with pytest.raises(StoreUnavailable):
-        await store.blobs.open_download(partial)
+        await store.content.open_download(partial)
     await second.append(DATA)
     await store.blobs.publish_linked(second, DIGEST, NGINX)
     with pytest.raises(StoreUnavailable):
-        await store.blobs.open_download(partial)
+        await store.content.open_download(partial)
     kept.close()
 
 
@@ -358,7 +358,7 @@ async def test_another_downloads_file_is_not_followed(store: Store) -> None:
 
 async def push_quietly(store: Store, repository: Repository, data: bytes) -> bool:
     """Push, and clean up however it ends, as whoever serves a push does."""
-    ingest = store.blobs.receive()
+    ingest = store.content.receive()
     try:
         await ingest.append(data)
         await store.blobs.publish_linked(ingest, Digest.of(data), repository)
@@ -418,7 +418,7 @@ async def test_the_same_blob_pushed_to_many_repositories_at_once(store: Store) -
 
 async def test_cancelled_pushes_beside_failing_ones_never_leave_a_row_without_its_file(store: Store) -> None:
     async def fail() -> None:
-        ingest = store.blobs.receive()
+        ingest = store.content.receive()
         await ingest.append(DATA)
 
         def record(_: Connection) -> None:

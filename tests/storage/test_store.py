@@ -6,9 +6,10 @@ import stat
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -373,7 +374,7 @@ async def test_what_was_half_done_is_removed_and_nothing_else(root: Path) -> Non
         session = await store.uploads.start(APP.name)
         async with session.turn() as ingest:
             await ingest.append(DATA)
-        download = await store.blobs.receive_download(stray)
+        download = await store.content.receive_download(stray)
         await download.append(content[:100])
         await download.close()
         layout.blob(stray).write_bytes(content)  # published, and killed before its row was written
@@ -390,7 +391,7 @@ async def test_what_was_half_done_is_removed_and_nothing_else(root: Path) -> Non
         assert await broken_promises(store) == []
         assert await get_blob(store, APP, DIGEST) == DATA
         assert (await store.uploads.find(APP.name, session.id)).offset == len(DATA)
-        resumed = await store.blobs.receive_download(stray)
+        resumed = await store.content.receive_download(stray)
         assert resumed.size == 100
         await resumed.close()
 
@@ -443,7 +444,7 @@ async def test_a_process_that_is_killed_in_the_middle_of_pushes(root: Path) -> N
             async with open_store(pathlib.Path(sys.argv[1])) as store:
                 async def push(number):
                     data = b"%d" % number * 10_000
-                    ingest = store.blobs.receive()
+                    ingest = store.content.receive()
                     await ingest.append(data)
                     await store.blobs.publish_linked(ingest, Digest.of(data), Repository(RepositoryName("team/app")))
                     os.write(1, b"%s\\n" % str(Digest.of(data)).encode())
@@ -477,7 +478,7 @@ async def test_downloads_that_nobody_asked_for_again_are_removed(root: Path) -> 
     async with open_store(root) as store:
         paths = []
         for digest, content in (random_bytes("old"), random_bytes("young")):
-            ingest = await store.blobs.receive_download(digest)
+            ingest = await store.content.receive_download(digest)
             await ingest.append(content[:100])
             await ingest.close()
             paths.append(ingest.path)
@@ -485,6 +486,40 @@ async def test_downloads_that_nobody_asked_for_again_are_removed(root: Path) -> 
         assert await store.expire_downloads(3600) == 1
         assert await store.expire_downloads(3600) == 0
         assert files_of(layout_of(store))["partial"] == [paths[1].name]
+
+
+async def test_a_download_that_somebody_holds_is_not_removed(root: Path) -> None:
+    digest, content = random_bytes("held")
+    async with open_store(root) as store:
+        ingest = await store.content.receive_download(digest)
+        await ingest.append(content[:100])
+        os.utime(ingest.path, (0, 0))
+        assert await store.expire_downloads(3600) == 0
+        await ingest.close()
+        assert await store.expire_downloads(3600) == 1
+
+
+@pytest.mark.parametrize("again", [open_store, migrate_store])
+async def test_content_without_its_index_is_refused_and_kept(root: Path, again: Callable[[Path], Any]) -> None:
+    """An index made anew would know of none of it, and the sweep would remove every file."""
+    async with open_store(root) as store:
+        await put_blob(store, APP, DATA)
+        index = layout_of(store).index
+    kept = index.rename(index.with_suffix(".away"))
+    with pytest.raises(StoreUnusable, match="missing, but there is content"):
+        await opened_by(again, root)
+    assert not index.exists()
+    kept.rename(index)
+    async with open_store(root) as store:
+        assert await get_blob(store, APP, DIGEST) == DATA
+
+
+async def opened_by(way: Callable[[Path], Any], root: Path) -> None:
+    if way is migrate_store:
+        migrate_store(root)
+    else:
+        async with open_store(root):
+            pass
 
 
 # Small things.

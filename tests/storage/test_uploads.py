@@ -264,12 +264,19 @@ async def test_a_busy_session_is_not_closed_for_another_one(store: Store, monkey
 # Expiry.
 
 
+def nothing_was_added_since(store: Store, moment: float) -> None:
+    """Let every file of an upload look as if it was last written to at that time."""
+    for file in layout_of(store).uploads.iterdir():
+        os.utime(file, (moment, moment))
+
+
 async def test_old_sessions_expire_and_young_ones_stay(store: Store, clock: Clock) -> None:
     old, closed = await store.uploads.start(APP.name), await store.uploads.start(APP.name)
     for session in (old, closed):
         await append(session, DATA)
     await store.uploads.close()
     old = await store.uploads.find(APP.name, old.id)
+    nothing_was_added_since(store, clock.now)
     clock.advance(2 * HOUR)
     young = await store.uploads.start(APP.name)
     await append(young, DATA)
@@ -287,16 +294,29 @@ async def test_expiry_spares_whoever_is_writing(store: Store, clock: Clock) -> N
     clock.advance(2 * HOUR)
     async with session.turn() as ingest:
         await ingest.append(DATA[:100])
+        nothing_was_added_since(store, clock.now - 2 * HOUR)
         assert await store.uploads.expire(HOUR) == 0
         await ingest.append(DATA[100:])
     await finish(store, session)
     assert await get_blob(store, APP, DIGEST) == DATA
 
 
+async def test_an_upload_that_goes_on_slowly_does_not_expire(store: Store, clock: Clock) -> None:
+    """What counts is how long nothing came, not how long ago it began."""
+    session = await store.uploads.start(APP.name)
+    await append(session, DATA[:100])
+    clock.advance(2 * HOUR)
+    nothing_was_added_since(store, clock.now - HOUR / 2)
+    assert await store.uploads.expire(HOUR) == 0
+    nothing_was_added_since(store, clock.now - HOUR - 1)
+    assert await store.uploads.expire(HOUR) == 1
+
+
 async def test_whoever_holds_an_expired_session_is_told(store: Store, clock: Clock) -> None:
     """It must not begin the removed file again in its middle, which its running hash would call right."""
     session = await store.uploads.start(APP.name)
     await append(session, DATA[:3_000])
+    nothing_was_added_since(store, clock.now)
     clock.advance(2 * HOUR)
     assert await store.uploads.expire(HOUR) == 1
     assert session.ended
@@ -312,6 +332,7 @@ async def test_expiry_beside_a_request_that_finds_the_session(
     session = await store.uploads.start(APP.name)
     await append(session, DATA[:100])
     await store.uploads.close()
+    nothing_was_added_since(store, clock.now)
     clock.advance(2 * HOUR)
     path, original = layout_of(store).upload(session.id), os.open
     reached, go_on = threading.Event(), threading.Event()

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mirror.http import uploads as handlers
+from mirror.http import body as request_body
 from tests.conftest import RunningMirror
 from tests.fakes.images import digest_of, random_blob
 from tests.mirror.push.pushing import REPOSITORY, begin, check_created, code, finish, patch, push_blob, uploads
@@ -69,7 +69,7 @@ async def test_cut__of_a_manifest_leaves_nothing(mirror: RunningMirror) -> None:
 
 
 async def test_body_that_stops_coming(mirror: RunningMirror, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers, "_IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(request_body, "_IDLE_SECONDS", 0.3)
     session = await begin(mirror)
     async with connect(mirror) as (reader, writer):
         await send_head(writer, "PATCH", session, Content_Length=len(DATA))
@@ -82,7 +82,7 @@ async def test_body_that_stops_coming(mirror: RunningMirror, monkeypatch: pytest
 
 
 async def test_slow_body__is_not_an_idle_one(mirror: RunningMirror, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers, "_IDLE_SECONDS", 0.5)
+    monkeypatch.setattr(request_body, "_IDLE_SECONDS", 0.5)
     session = await begin(mirror)
     data = b"0123456789"
     async with connect(mirror) as (reader, writer):
