@@ -56,7 +56,8 @@ class ManifestPulls:
             return self._pulled(repository, reference, found, Outcome.HIT)
         try:
             if found is None or not isinstance(reference, Tag):
-                fetched = await self._flights.join((repository, reference), lambda: self._fetch(repository, reference))
+                key = (repository, reference)
+                fetched = await self._flights.join(key, lambda: self._fetch_missing(repository, reference))
                 return self._pulled(repository, reference, fetched, Outcome.MISS)
             return await self._revalidated(repository, reference, found)
         except UpstreamRefused as error:
@@ -77,10 +78,15 @@ class ManifestPulls:
             reason = str(error) or UpstreamTimedOut.__name__
             log.warning("serving a stale tag", extra={"repository": str(repository), "tag": tag, "reason": reason})
             return PulledManifest(found, Outcome.STALE, repository)
-        outcome = Outcome.REVALIDATED if current == found else Outcome.MISS
+        same = current is not None and current.digest == found.digest
+        outcome = Outcome.REVALIDATED if same else Outcome.MISS
         return self._pulled(repository, tag, current, outcome)
 
     async def _revalidate(self, repository: Repository, tag: Tag, found: StoredManifest) -> StoredManifest | None:
+        # Between the look that found nothing fresh and this flight, another flight may have landed.
+        found = await self._store.manifests.find(repository, tag) or found
+        if self._serves(repository, found):
+            return found
         upstream = self._upstreams[repository.upstream]
         try:
             digest = await upstream.head_manifest(repository.name, tag)
@@ -96,6 +102,10 @@ class ManifestPulls:
             return await self._fetch(repository, tag)
         await _kept(self._store.manifests.confirm(repository, tag, current.digest), repository)
         return current
+
+    async def _fetch_missing(self, repository: Repository, reference: Reference) -> StoredManifest | None:
+        # As above: what was not here when the client asked may be here by now.
+        return await self._store.manifests.find(repository, reference) or await self._fetch(repository, reference)
 
     async def _fetch(self, repository: Repository, reference: Reference) -> StoredManifest | None:
         """Get it from the upstream, check it, keep it."""

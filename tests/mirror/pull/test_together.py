@@ -3,8 +3,13 @@
 import asyncio
 import json
 
+import pytest
+
 from mirror.http.stream import _BLOCK
-from tests.conftest import RunningMirror, Server
+from ocispec.names import Reference
+from storage.hot import StoredManifest
+from storage.repository import Repository
+from tests.conftest import Clock, RunningMirror, Server
 from tests.fakes.faults import Hang, NoLength
 from tests.fakes.images import make_image, random_blob
 from tests.fakes.upstream import FakeHub
@@ -47,6 +52,41 @@ async def test_fifty_clients_pull_one_cold_image(hub: FakeHub, mirror: RunningMi
     for digest in (image.config, *image.layers):
         asked += cold_blob(digest)
     assert sorted(hub.log()) == sorted(asked)
+
+
+class _SlowLook:
+    """Holds back the answer of the first look into the store until the second client is served."""
+
+    def __init__(self, mirror: RunningMirror, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._find, self._looks = mirror.store.manifests.find, 0
+        self.looked, self.go_on = asyncio.Event(), asyncio.Event()
+        monkeypatch.setattr(mirror.store.manifests, "find", self)
+
+    async def __call__(self, repository: Repository, reference: Reference) -> StoredManifest | None:
+        self._looks += 1
+        first, found = self._looks == 1, await self._find(repository, reference)
+        if first:
+            self.looked.set()
+            await self.go_on.wait()
+        return found
+
+
+@pytest.mark.parametrize("warm", [False, True], ids=["cold", "no longer fresh"])
+async def test_who_looked_before_another_one_was_served_does_not_ask_again(
+    hub: FakeHub, mirror: RunningMirror, clock: Clock, monkeypatch: pytest.MonkeyPatch, warm: bool
+) -> None:
+    hub.add_image(NAME, "latest", make_image("race", [1000]))
+    if warm:
+        await fetch(mirror, manifest("latest"))
+        clock.advance(mirror.config.upstreams["dockerhub"].tag_ttl + 1)
+        hub.clear()
+    look = _SlowLook(mirror, monkeypatch)
+    early = asyncio.create_task(fetch(mirror, manifest("latest")))
+    await look.looked.wait()
+    assert (await fetch(mirror, manifest("latest"))).status == 200
+    look.go_on.set()
+    assert (await early).status == 200
+    assert len([line for line in hub.log() if "/manifests/" in line and line.endswith(" 200")]) == 1
 
 
 async def test_late_comer_joins_and_gets_every_byte(hub: FakeHub, mirror: RunningMirror) -> None:
