@@ -67,7 +67,8 @@ class Content:
 
     async def receive_download(self, digest: Digest) -> Ingest:
         """The partial file of a digest, with what an earlier download left in it; locked for this process."""
-        ingest = await Ingest.resume(self._disk, self._layout.partial(digest), digest.algorithm)
+        # Its followers have every byte before it is synced: nobody waits for that.
+        ingest = await Ingest.resume(self._disk, self._layout.partial(digest), digest.algorithm, syncs_early=False)
         try:
             await ingest.lock()
         except StorageError:

@@ -58,7 +58,7 @@ def storage_error(error: OSError) -> StorageError:
     return StoreFull(reason) if error.errno in _FULL else StoreUnavailable(reason)
 
 
-def write_at(fd: int, data: bytes, offset: int) -> int:
+def write_at(fd: int, data: bytes | memoryview, offset: int) -> int:
     """Write all of `data` at `offset`; the bytes written. Blocking. Raises OSError."""
     rest = memoryview(data)
     while rest:

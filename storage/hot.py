@@ -33,10 +33,11 @@ class HotManifests:
         self._generations: defaultdict[Repository, int] = defaultdict(int)
 
     def get(self, repository: Repository, reference: Reference) -> StoredManifest | None:
-        entry = self._entries.get((repository, reference))
-        if entry is None or entry[0] != self._generations.get(repository, 0):
+        try:
+            generation, manifest = self._entries[repository, reference]
+        except KeyError:
             return None
-        return entry[1]
+        return manifest if generation == self._generations.get(repository, 0) else None
 
     def generation(self, repository: Repository) -> int:
         """What to hand to `put`: ask for it before reading, so that a change meanwhile makes the answer void."""

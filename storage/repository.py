@@ -1,12 +1,11 @@
 """Which repository is meant: one that was pushed here (hosted), or an upstream's that is cached here."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ocispec.names import RepositoryName
 
 
-@dataclass(frozen=True, slots=True)
-class Repository:
+class Repository(NamedTuple):
     """A repository of the store. `upstream` is the host it is cached from, '' where it is hosted.
 
     Hosted `team/app` and the cached `docker.io/team/app` are different repositories: nothing that was pushed to one

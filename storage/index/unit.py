@@ -6,6 +6,7 @@ syncs and not a hundred.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -41,8 +42,10 @@ class StoreIndex:
         self._read_engine = read_engine(path, module, _READERS)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="index-read")
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="index-write")
+        self._writing: Connection | None = None  # held: to check one out costs as much as a small commit
+        self._synchronous = ""
         self._waiting: list[_Write] = []
-        self._committing: asyncio.Task[None] | None = None
+        self._committing: list[_Write] = []
 
     async def read(self, unit: Unit[T]) -> T:
         """Run `unit` on one consistent snapshot."""
@@ -65,8 +68,8 @@ class StoreIndex:
         """
         write = _Write(unit, durable, asyncio.get_running_loop().create_future())
         self._waiting.append(write)
-        if self._committing is None:
-            self._committing = asyncio.create_task(self._commit_waiting())
+        if not self._committing:
+            self._begin(asyncio.get_running_loop())
         try:
             return await asyncio.shield(write.done)
         except asyncio.CancelledError:
@@ -76,49 +79,65 @@ class StoreIndex:
                 await asyncio.wait([write.done])
             raise
 
-    async def _commit_waiting(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._waiting:
-            batch, self._waiting = self._waiting, []
-            try:
-                outcomes = await loop.run_in_executor(self._writer, self._commit, batch)
-            except RuntimeError as error:  # no thread to be had, or closed
-                outcomes = [StoreUnavailable(f"index: {error}")] * len(batch)
-            for write, outcome in zip(batch, outcomes, strict=True):
-                _settle(write.done, outcome)
-        self._committing = None
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand all that waits to the writer thread."""
+        batch, self._waiting = self._waiting, []
+        self._committing = batch
+        try:
+            future = self._writer.submit(self._commit, batch)
+        except RuntimeError as error:  # no thread to be had, or closed
+            self._end(loop, batch, [StoreUnavailable(f"index: {error}")] * len(batch))
+        else:
+            # Not by asyncio's own futures: each costs another turn of the loop, and a push waits for two commits.
+            future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._end, loop, batch, done.result()))
+
+    def _end(self, loop: asyncio.AbstractEventLoop, batch: list[_Write], outcomes: list[Any]) -> None:
+        for write, outcome in zip(batch, outcomes, strict=True):
+            _settle(write.done, outcome)
+        self._committing = []
+        if self._waiting:
+            self._begin(loop)
 
     def _commit(self, batch: list[_Write]) -> list[Any]:
         """The result of each unit, or its exception; if the commit itself fails, that exception for all."""
         try:
-            with self._write_engine.connect() as connection:
-                durable = any(write.durable for write in batch)
-                _set_synchronous(connection, full=durable)
-                with connection.begin():
-                    if len(batch) == 1:
-                        return [batch[0].unit(connection)]
-                    return [_in_savepoint(connection, write.unit) for write in batch]
+            connection = self._writing = self._writing or self._write_engine.connect()
+            self._set_synchronous(connection, "FULL" if any(write.durable for write in batch) else "NORMAL")
+            with connection.begin():
+                if len(batch) == 1:
+                    return [batch[0].unit(connection)]
+                return [_in_savepoint(connection, write.unit) for write in batch]
         except Exception as error:
+            self._let_go()
             return [index_error(error)] * len(batch)
+
+    def _set_synchronous(self, connection: Connection, level: str) -> None:
+        # Outside a transaction, on the raw connection: SQLAlchemy would begin one for it, and SQLite ignores it there.
+        raw = connection.connection.dbapi_connection
+        assert raw is not None
+        if level != self._synchronous:
+            try:
+                raw.cursor().execute(f"PRAGMA synchronous={level}")
+            except Exception as error:  # the module's own, which SQLAlchemy has not seen
+                raise StoreUnavailable(f"index: {error}") from error
+            self._synchronous = level
+
+    def _let_go(self) -> None:
+        """Of a connection that has seen an error; the next batch begins with another one."""
+        connection, self._writing, self._synchronous = self._writing, None, ""
+        if connection is not None:
+            with contextlib.suppress(Exception):
+                connection.close()
 
     async def close(self) -> None:
         """Commit what waits, then close every connection."""
-        if self._committing is not None:
-            await self._committing
+        while self._committing:
+            await asyncio.wait([write.done for write in self._committing])
+        self._writer.submit(self._let_go)
         self._writer.shutdown()
         self._readers.shutdown()
         self._read_engine.dispose()
         self._write_engine.dispose()
-
-
-def _set_synchronous(connection: Connection, *, full: bool) -> None:
-    # Outside a transaction, on the raw connection: SQLAlchemy would begin one for it, and SQLite ignores it there.
-    raw = connection.connection.dbapi_connection
-    assert raw is not None
-    try:
-        raw.cursor().execute(f"PRAGMA synchronous={'FULL' if full else 'NORMAL'}")
-    except Exception as error:  # the module's own, which SQLAlchemy has not seen
-        raise StoreUnavailable(f"index: {error}") from error
 
 
 def _in_savepoint(connection: Connection, unit: Unit[Any]) -> Any:
