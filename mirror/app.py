@@ -23,7 +23,7 @@ from mirror.http.access import AccessLogger, BadRequests
 from mirror.http.keys import SERVICES, Services
 from mirror.http.middleware import answer_errors, sign
 from mirror.http.routes import routes
-from mirror.logs import access_logger
+from mirror.logs import access_log
 from mirror.management.delete import Deletions
 from mirror.management.sweep import Sweeper
 from mirror.pull.blob import BlobPulls
@@ -88,10 +88,11 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
 async def serving(config: Config) -> AsyncIterator[str]:
     """A running server; gives its URL. At the end it stops listening and lets requests finish."""
     async with build(config) as app:
+        access = access_log(config.log)
         runner = web.AppRunner(
             app,
             access_log_class=AccessLogger,
-            access_log=access_logger(config.log),
+            access_log=access,
             keepalive_timeout=_KEEPALIVE_SECONDS,
             shutdown_timeout=config.server.drain_timeout,
             auto_decompress=False,
@@ -112,6 +113,8 @@ async def serving(config: Config) -> AsyncIterator[str]:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(config.server.drain_timeout + 1):
                     await runner.cleanup()
+            if access is not None:
+                access.flush()
 
 
 async def serve(config: Config) -> None:

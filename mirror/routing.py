@@ -8,12 +8,14 @@
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ocispec.errors import NameUnknown
 from ocispec.names import RepositoryName
 from storage.repository import Repository
 
 _DOCKER_HUB = "docker.io"
+_REMEMBERED = 4096
 # Docker Hub answers to all of these; clients send whichever they were configured with.
 _ALIASES = {"index.docker.io": _DOCKER_HUB, "registry-1.docker.io": _DOCKER_HUB}
 
@@ -40,6 +42,12 @@ class Names:
 
     def __init__(self, hosts: Iterable[str], default: str | None) -> None:
         self._hosts, self._default = frozenset(hosts), default
+        # Clients send the same few names over and over; bounded, since they can send any.
+        self.read = lru_cache(_REMEMBERED)(self._read)
+
+    def _read(self, text: str, ns: str | None = None) -> Place:
+        """`resolve` of a name that is still text; raises NameInvalid, too."""
+        return self.resolve(RepositoryName.parse(text), ns)
 
     def resolve(self, name: RepositoryName, ns: str | None = None) -> Place:
         """Raises NameUnknown for an `ns` that no upstream has: the name is untrusted, only known hosts are asked."""

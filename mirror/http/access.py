@@ -1,14 +1,13 @@
 """A line for each request at its end: what was asked, what was answered, how much of it left, and why."""
 
 import logging
-from contextlib import suppress
-from typing import Any
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractAccessLogger
 from aiohttp.http_exceptions import HttpProcessingError
 
-from mirror.http.keys import CUT, OUTCOME, SENT
+from mirror.http.keys import NOTES, Notes
+from mirror.logs import AccessLog, Entry
 
 
 class BadRequests(logging.Filter):
@@ -25,29 +24,25 @@ class BadRequests(logging.Filter):
 class AccessLogger(AbstractAccessLogger):
     """The query is left out: it may hold what is nobody's business, and it is in the client's hand."""
 
+    logger: AccessLog  # type: ignore[assignment]  # aiohttp thinks of logging.Logger, and only hands it through
+
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:
-        facts: dict[str, Any] = {
-            "client": request.remote,
-            "method": request.method,
-            "path": request.path,
-            "status": response.status,
-            "sent": _sent(request, response),
-            "seconds": round(time, 6),
-            "agent": request.headers.get("User-Agent", ""),
-        }
-        if (outcome := request.get(OUTCOME)) is not None:
-            facts["cache"] = outcome.value
-        if (reason := request.get(CUT)) is not None:
-            facts["cut"] = reason
-        # Its reader has gone, or its disk is full: that is no reason to break off the client's connection.
-        with suppress(OSError, ValueError):
-            self.logger.info("request", **facts)
+        notes = request.get(NOTES) or Notes()  # what is not HTTP came by no handler
+        self.logger.add(
+            Entry(
+                client=request.remote,
+                method=request.method,
+                path=request.path,
+                status=response.status,
+                sent=_body_length(request, response) if notes.sent is None else notes.sent,
+                seconds=time,
+                agent=request.headers.get("User-Agent", ""),
+                cache=notes.cache,
+                cut=notes.cut,
+            )
+        )
 
 
-def _sent(request: web.BaseRequest, response: web.StreamResponse) -> int:
-    """Bytes of the body that left, without the head."""
-    sent: int | None = request.get(SENT)
-    if sent is not None:
-        return sent
+def _body_length(request: web.BaseRequest, response: web.StreamResponse) -> int:
     body = response.body if isinstance(response, web.Response) and request.method != hdrs.METH_HEAD else None
     return len(body) if isinstance(body, bytes) else 0

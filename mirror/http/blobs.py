@@ -5,7 +5,7 @@ import os
 from aiohttp import HttpVersion11, web
 
 from mirror.http import parse, reply
-from mirror.http.keys import OUTCOME
+from mirror.http.keys import NOTES
 from mirror.http.stream import Readable, send
 from mirror.pull.blob import PulledBlob
 from mirror.pull.outcome import Outcome
@@ -17,14 +17,14 @@ from ocispec.ranges import ContentRange, parse_range
 async def head(request: web.Request) -> web.StreamResponse:
     place, digest = parse.place(request), parse.digest(request)
     size, outcome = await parse.services(request).blob_pulls.size(place, digest)
-    request[OUTCOME] = outcome
+    request[NOTES].cache = outcome
     return web.Response(headers=_headers(digest, outcome) | {"Content-Length": str(size)})
 
 
 async def get(request: web.Request) -> web.StreamResponse:
     place, digest = parse.place(request), parse.digest(request)
     pulled = await parse.services(request).blob_pulls.open(place, digest)
-    request[OUTCOME] = pulled.outcome
+    request[NOTES].cache = pulled.outcome
     if pulled.file is not None and reply.matches(request, digest):
         pulled.file.close()
         return web.Response(status=304, headers=_headers(digest, pulled.outcome))

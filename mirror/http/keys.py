@@ -32,7 +32,17 @@ class Services:
 
 SERVICES = web.AppKey("services", Services)
 
-# Notes for the access log.
-OUTCOME = web.RequestKey("outcome", Outcome)
-SENT = web.RequestKey("sent", int)  # bytes of the body that left by sendfile
-CUT = web.RequestKey("cut", str)  # why the answer was cut off
+
+@dataclass(slots=True)
+class Notes:
+    """What is noted of a request for the access log."""
+
+    cache: Outcome | None = None
+    sent: int | None = None  # bytes of the body, where they left by sendfile
+    cut: str | None = None  # why the answer was cut off
+
+    def count(self, sent: int) -> None:
+        self.sent = (self.sent or 0) + sent
+
+
+NOTES = web.RequestKey("notes", Notes)

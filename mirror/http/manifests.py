@@ -4,7 +4,7 @@ from aiohttp import web
 
 from mirror.http import parse, reply
 from mirror.http.body import pieces
-from mirror.http.keys import OUTCOME
+from mirror.http.keys import NOTES
 from ocispec import endpoints
 from ocispec.errors import ManifestTooLarge
 from ocispec.manifest import MAX_BYTES
@@ -16,7 +16,7 @@ async def get(request: web.Request) -> web.StreamResponse:
     pulls = parse.services(request).manifest_pulls
     place, reference = parse.place(request), parse.reference(request)
     pulled = pulls.recall(place, reference) or await pulls.get(place, reference)
-    request[OUTCOME] = pulled.outcome
+    request[NOTES].cache = pulled.outcome
     headers = reply.content_headers(pulled.manifest.digest, pulled.outcome)
     headers["Content-Type"] = pulled.manifest.media_type
     headers["X-Content-Type-Options"] = "nosniff"

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 
+from mirror.http.keys import NOTES, Notes
 from mirror.http.stream import cut
 from mirror.upstream.errors import UpstreamError, UpstreamRateLimited, UpstreamRefused, UpstreamTimedOut
 from ocispec.errors import (
@@ -31,6 +32,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 @web.middleware
 async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Render what a handler raised. Once an answer has begun nothing can be rendered: the connection is cut."""
+    request[NOTES] = Notes()
     try:
         return await handler(request)
     except Exception as error:

@@ -16,8 +16,7 @@ def services(request: web.Request) -> Services:
 
 def place(request: web.Request) -> Place:
     """Where the name in the path may be found. Raises NameInvalid, NameUnknown."""
-    name = RepositoryName.parse(request.match_info["name"])
-    return services(request).names.resolve(name, request.query.get("ns"))
+    return services(request).names.read(request.match_info["name"], request.query.get("ns"))
 
 
 def source_place(request: web.Request) -> Place | None:

@@ -10,7 +10,7 @@ from io import FileIO
 
 from aiohttp import web
 
-from mirror.http.keys import CUT, SENT
+from mirror.http.keys import NOTES
 
 # Where sendfile cannot be used (an answer of unknown length, TLS), blocks of this size are read instead.
 _BLOCK = 256 * 1024
@@ -26,14 +26,15 @@ async def send(
 
     Raises what `readable` raises as long as nothing is sent; after that the connection is cut.
     """
-    request[SENT] = 0
+    notes = request[NOTES]
+    notes.count(0)
     limit = await readable(start)
     await response.prepare(request)
     try:
         while limit > start and (end is None or start < end):
             stop = limit if end is None else min(limit, end)
             await _send_part(request, response, file, start, stop)
-            request[SENT] += stop - start
+            notes.count(stop - start)
             start = stop
             limit = await readable(start) if end is None or end > start else start
         if end is not None and start < end:
@@ -46,7 +47,7 @@ async def send(
 
 def cut(request: web.Request, error: Exception) -> None:
     """End the connection at once: the only honest way to say that an answer begun cannot be finished."""
-    request[CUT] = "client left" if isinstance(error, ConnectionError) else str(error) or type(error).__name__
+    request[NOTES].cut = "client left" if isinstance(error, ConnectionError) else str(error) or type(error).__name__
     if request.transport is not None:
         request.transport.abort()
 
@@ -62,7 +63,7 @@ async def _send_part(request: web.Request, response: web.StreamResponse, file: F
     try:
         sent = await asyncio.get_running_loop().sendfile(transport, file, start, stop - start, fallback=True)
     except Exception:
-        request[SENT] += max(0, file.tell() - start)  # sendfile leaves the file where it came to
+        request[NOTES].count(max(0, file.tell() - start))  # sendfile leaves the file where it came to
         raise
     if sent != stop - start:
         raise EOFError("the file is shorter than announced")

@@ -28,6 +28,7 @@ def access_log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """Where the servers that are started after this write their access log."""
     stream = io.StringIO()
     monkeypatch.setattr(logs, "sys", SimpleNamespace(stderr=stream))
+    monkeypatch.setattr(logs, "_MOMENT_SECONDS", 0)
     return stream
 
 
