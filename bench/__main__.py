@@ -28,6 +28,7 @@ def main() -> int:
     if missing := peers.missing_programs():
         print(f"please install what is compared and what drives it: apt-get install {' '.join(missing)}")
         return 2
+    peers.build_distribution()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with _scratch_folder() as folder:
         print(f"writing {options.rounds} rounds of random content ...", flush=True)

@@ -18,10 +18,15 @@ from bench import configs
 from bench.content import Content
 
 MIRROR = "mirror"
-REGISTRY = "docker-registry"
+REGISTRY = "docker-registry"  # Distribution 2.8, as Debian has it
+DISTRIBUTION = "distribution"  # Distribution 3.1, built from its Go module where there is Go
 NGINX = "nginx"
 
+_DISTRIBUTION_MODULE = "github.com/distribution/distribution/v3/cmd/registry"
+_DISTRIBUTION_VERSION = "v3.1.2"
+
 _CHECKOUT = Path(__file__).resolve().parent.parent
+_TOOLS = _CHECKOUT / ".bench" / "tools" / _DISTRIBUTION_VERSION
 _START_SECONDS = 30
 _STOP_SECONDS = 15
 
@@ -53,6 +58,7 @@ def versions() -> dict[str, str]:
     return {
         MIRROR: version("registry-mirror"),
         REGISTRY: _first_match(["docker-registry", "--version"], r"(\d[\w.+]*)$"),
+        DISTRIBUTION: _DISTRIBUTION_VERSION.removeprefix("v") if _distribution() else "not measured (needs Go)",
         NGINX: _first_match(["nginx", "-v"], r"nginx/([\d.]+)"),
         "wrk": _first_match(["wrk", "-v"], r"wrk \S*?(\d[\d.]*)"),
     }
@@ -75,16 +81,33 @@ def origin(folder: Path, content: Content, static: Path) -> Iterator[Origin]:
         yield Origin(NGINX, process.pid, port, limited_port, folder / "access.log")
 
 
+def available() -> set[str]:
+    """The peers that can be measured here."""
+    return {MIRROR, REGISTRY, NGINX} | ({DISTRIBUTION} if _distribution() else set())
+
+
+def build_distribution() -> None:
+    """Build Distribution 3.1 once, if there is Go; without it the others are measured alone."""
+    if _program("go") and not _distribution():
+        print(f"building {_DISTRIBUTION_MODULE}@{_DISTRIBUTION_VERSION} ...", flush=True)
+        command = ["go", "install", f"{_DISTRIBUTION_MODULE}@{_DISTRIBUTION_VERSION}"]
+        subprocess.run(command, check=True, env=os.environ | {"GOBIN": str(_TOOLS)})
+
+
+def _distribution() -> str:
+    return shutil.which("registry", path=str(_TOOLS)) or ""
+
+
 @contextmanager
-def docker_registry(folder: Path, upstream: str = "") -> Iterator[Server]:
-    """A plain registry, or with an upstream a pull-through proxy (it cannot be both)."""
+def registry(name: str, folder: Path, upstream: str = "") -> Iterator[Server]:
+    """Distribution of either version: a plain registry, or with an upstream a pull-through proxy, never both."""
     folder.mkdir()
     port = _free_port()
     config = folder / "config.yml"
     config.write_text(configs.docker_registry(folder / "store", port, upstream))
-    command = [_program("docker-registry"), "serve", str(config)]
-    with _running(REGISTRY, command, folder, lambda: _answers(port)) as (process, _):
-        yield Server(REGISTRY, process.pid, port)
+    program = _program("docker-registry") if name == REGISTRY else _distribution()
+    with _running(name, [program, "serve", str(config)], folder, lambda: _answers(port)) as (process, _):
+        yield Server(name, process.pid, port)
 
 
 @contextmanager
@@ -156,7 +179,7 @@ def _free_port() -> int:
 
 def _program(name: str) -> str:
     """Debian keeps servers in sbin, which is not on every user's path."""
-    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin") or ""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin:/usr/local/go/bin") or ""
 
 
 def _first_match(command: list[str], pattern: str) -> str:

@@ -9,7 +9,7 @@ from bench.configs import LIMITED_BYTES_PER_SECOND
 from bench.content import MIB, Blob, Image
 from bench.load import Figures, drive, hammer
 from bench.measure import measured
-from bench.peers import MIRROR, NGINX, REGISTRY, Server
+from bench.peers import DISTRIBUTION, MIRROR, NGINX, REGISTRY, Server
 from bench.results import Bar, Kind, Sample
 from bench.stage import REPOSITORY, Stage, verify
 from bench.upstream import Watch
@@ -173,8 +173,10 @@ _FIRST_BYTE = Metric("first_byte", "first byte", "s")
 _DOWNLOADS = Metric("downloads", "upstream GETs per object", "")
 _REQUESTS = Metric("requests", "upstream requests", "")
 
-_THROUGH = {MIRROR: "mirror", NGINX: "upstream directly", REGISTRY: "docker-registry (proxy)"}
-_CACHES = {MIRROR: "mirror", REGISTRY: "docker-registry (proxy)"}
+_CACHES = {MIRROR: "mirror", DISTRIBUTION: "Distribution 3.1 (proxy)", REGISTRY: "docker-registry 2.8 (proxy)"}
+_THROUGH = {**_CACHES, NGINX: "upstream directly"}
+_REGISTRIES = {MIRROR: "mirror", DISTRIBUTION: "Distribution 3.1", REGISTRY: "docker-registry 2.8"}
+_STATIC = {**_REGISTRIES, NGINX: "nginx (static file)"}
 _COLD = "a blob the server has never seen, fresh in every round; the upstream's file is in the page cache"
 _EMPTY = "a blob the server has never seen, fresh in every round; the client's file is in the page cache"
 
@@ -186,7 +188,7 @@ ROWS = (
         load=f"{_WARM_CLIENTS} clients, one after the other, each {_WARM_DOWNLOADS} plain HTTP GETs on one connection",
         state="stored and in the page cache; the mirror pulled it through, docker-registry had it pushed, "
         "nginx serves a static file with sendfile",
-        peers={MIRROR: "mirror", NGINX: "nginx (static file)", REGISTRY: "docker-registry"},
+        peers=_STATIC,
         metrics=(Metric("cpu", "server CPU per GiB", "s"), Metric("rate", "throughput", "GiB/s"), _PEAK),
         bars=(Bar("cpu", Kind.RATIO_AT_MOST, 1.3, NGINX), Bar("cpu", Kind.RATIO_AT_MOST, 1.0, REGISTRY)),
         prepare=_warm_blob,
@@ -197,7 +199,7 @@ ROWS = (
         title="Warm manifest by tag",
         load=f"wrk, {_WRK_CONNECTIONS} keep-alive connections, fixed time; each server writes its access log to a file",
         state="stored; the mirror pulled it through and its tag is fresh, docker-registry had it pushed",
-        peers={MIRROR: "mirror", NGINX: "nginx (static file)", REGISTRY: "docker-registry"},
+        peers=_STATIC,
         metrics=(
             Metric("cpu", "server CPU per request", "s"),
             Metric("rate", "requests", "1/s"),
@@ -264,7 +266,7 @@ ROWS = (
         load="1 client, 1 connection: POST, one PATCH, PUT; the mirror syncs file and directory before 201, "
         "docker-registry its file only",
         state=_EMPTY,
-        peers={MIRROR: "mirror", REGISTRY: "docker-registry"},
+        peers=_REGISTRIES,
         metrics=(_WALL, _CPU, _PEAK),
         bars=(Bar("wall", Kind.RATIO_AT_MOST, 1.0, REGISTRY),),
         prepare=_push,
@@ -276,7 +278,7 @@ ROWS = (
         load=f"1 client, 1 keep-alive connection, {_SMALL_BLOBS} blobs one after the other: POST, PUT; "
         "the mirror syncs file, directory and index before each 201, docker-registry its files only",
         state="blobs the server has never seen",
-        peers={MIRROR: "mirror", REGISTRY: "docker-registry"},
+        peers=_REGISTRIES,
         metrics=(
             Metric("wall", "wall time per blob", "s"),
             Metric("rate", "blobs", "1/s"),

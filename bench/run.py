@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import ExitStack
 
+from bench.peers import available
 from bench.results import Results
 from bench.rows import Case, Row
 from bench.stage import Stage
@@ -24,7 +25,7 @@ def run(row: Row, stage: Stage, rounds: int, tell: Tell) -> Results:
 
 def _prepare(row: Row, stage: Stage, stack: ExitStack, results: Results) -> dict[str, Case]:
     cases: dict[str, Case] = {}
-    for peer in row.peers:
+    for peer in (peer for peer in row.peers if peer in available()):
         try:
             cases[peer] = row.prepare(stage, peer, stack)
         except Exception as error:

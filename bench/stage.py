@@ -9,7 +9,7 @@ from pathlib import Path
 from bench import peers
 from bench.client import Repository, connect
 from bench.content import Blob, Content, Image, Sizes, create
-from bench.peers import MIRROR, NGINX, REGISTRY, Origin, Server
+from bench.peers import MIRROR, NGINX, Origin, Server
 
 REPOSITORY = "team/app"
 
@@ -28,24 +28,25 @@ class Stage:
 
     def registry(self, peer: str, stack: ExitStack) -> Server:
         """An empty server to push to."""
-        if peer == REGISTRY:
-            return stack.enter_context(peers.docker_registry(self._new_folder(peer)))
-        return self.proxy(peer, stack, self.origin)
+        if peer in (MIRROR, NGINX):
+            return self.proxy(peer, stack, self.origin)
+        return stack.enter_context(peers.registry(peer, self._new_folder(peer)))
 
     def proxy(self, peer: str, stack: ExitStack, upstream: Server) -> Server:
         """An empty pull-through cache; nginx stands for no cache at all."""
         if peer == NGINX:
             return upstream
-        start = peers.mirror if peer == MIRROR else peers.docker_registry
-        return stack.enter_context(start(self._new_folder(peer), upstream.url))
+        if peer == MIRROR:
+            return stack.enter_context(peers.mirror(self._new_folder(peer), upstream.url))
+        return stack.enter_context(peers.registry(peer, self._new_folder(peer), upstream.url))
 
     def warm(self, peer: str, stack: ExitStack, blobs: tuple[Blob, ...], image: Image | None = None) -> Server:
-        """A server with the content: docker-registry had it pushed, the mirror pulled it through, nginx is its source.
+        """A server with the content: Distribution had it pushed, the mirror pulled it through, nginx is its source.
 
-        docker-registry as a proxy would ask the upstream about every tag; as a plain registry it is at its fastest.
+        Distribution as a proxy would ask the upstream about every tag; as a plain registry it is at its fastest.
         """
-        server = self.registry(peer, stack) if peer == REGISTRY else self.proxy(peer, stack, self.origin)
-        if peer == REGISTRY:
+        server = self.registry(peer, stack)
+        if peer not in (MIRROR, NGINX):
             _push(server, blobs, image)
         verify(server, blobs)
         return server
