@@ -10,6 +10,7 @@ The invariants, which everything above relies on:
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from io import FileIO
 from typing import TypeVar
 
@@ -80,8 +81,7 @@ class Blobs:
 
     async def _publish(self, ingest: Ingest, digest: Digest, unit: Unit[T]) -> T:
         try:
-            await self._content.publish(ingest, digest)
-            return await self._index.write(unit)
+            return await self._content.publish(ingest, digest, partial(self._index.commit, unit))
         except Exception:
             with contextlib.suppress(StorageError):
                 await self._remove_if_unknown(digest)

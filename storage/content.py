@@ -94,9 +94,12 @@ class Content:
 
         return await self._disk.run(unit)
 
-    async def publish(self, ingest: Ingest, digest: Digest) -> None:
-        """Keep verified bytes under their digest, durably; what was there before gives way. Raises StorageError."""
-        await ingest.publish(self._layout.blob(digest))
+    async def publish(self, ingest: Ingest, digest: Digest, then: Callable[[], T]) -> T:
+        """Keep verified bytes under their digest, durably; what was there before gives way. Raises StorageError.
+
+        `then` is done in the same thread as soon as they are durable, and says what comes out of it.
+        """
+        return await ingest.publish(self._layout.blob(digest), then)
 
     async def remove(self, digest: Digest) -> None:
         """Whoever is reading it reads on. Nothing to do where it is not there."""

@@ -27,7 +27,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 class Disk:
     """Two bounded pools: one for reading and writing, one for syncing, which can take seconds on a busy disk."""
 
-    def __init__(self, threads: int = 8, sync_threads: int = 8) -> None:
+    def __init__(self, threads: int = 8, sync_threads: int = 16) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="disk")
         self._sync_pool = ThreadPoolExecutor(sync_threads, thread_name_prefix="sync")
 

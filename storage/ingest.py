@@ -9,12 +9,15 @@ import contextlib
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from ocispec.digest import Digest, Hasher, new_hasher
 from storage.errors import DigestMismatch, StoreUnavailable
 from storage.files import Disk, publish, remove, write_at
+
+T = TypeVar("T")
 
 # Sending written bytes to the device on the way keeps the last sync short: containerd waits 30 s for its answer.
 _SYNC_STEP = 32 * 2**20
@@ -109,17 +112,18 @@ class Ingest:
                 hasher.update(block)
                 offset += len(block)
 
-    async def publish(self, final: Path) -> None:
-        """Give a verified file its final name, durably, and close it."""
+    async def publish(self, final: Path, then: Callable[[], T]) -> T:
+        """Give a verified file its final name, durably, and close it; and `then` do this, in the same thread hop."""
         if self._syncing is not None:
             await asyncio.wait([self._syncing])
             self._syncing.result()
-        await self._disk.sync(self._publish, final)
+        return await self._disk.sync(self._publish, final, then)
 
-    def _publish(self, final: Path) -> None:
+    def _publish(self, final: Path, then: Callable[[], T]) -> T:
         with self._descriptor:
             publish(self._open(), self.path, final)
             self._let_go()
+        return then()
 
     async def restart(self) -> None:
         """Forget every byte: the source began again from the start."""

@@ -1,15 +1,18 @@
 """The index as the rest of the store uses it: a unit of work is a function of a connection, run in a thread.
 
-One hop for a whole unit, never one per statement, and never an await while a transaction is open. Writes go through
-one thread; those that wait while a commit is under way share the next one, so a hundred pushes at once cost a few
-syncs and not a hundred.
+One hop for a whole unit, never one per statement, and never an await while a transaction is open. One transaction
+writes at a time. Units that wait while it commits share the next one, so a hundred pushes at once cost a few syncs and
+not a hundred.
 """
 
 import asyncio
 import contextlib
+import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
@@ -24,14 +27,23 @@ T = TypeVar("T")
 Unit = Callable[[Connection], T]
 
 _READERS = 4
+# They only wait for their turn; as many can share a transaction.
+_WRITERS = 16
 _FULL = "full"  # SQLITE_FULL: "database or disk is full"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Write:
+    """A unit on its way; in the end it has a result or an error."""
+
     unit: Unit[Any]
     durable: bool
-    done: asyncio.Future[Any]
+    done: bool = False
+    result: Any = None
+    error: Exception | None = None
+
+    def end(self, result: Any = None, error: Exception | None = None) -> None:
+        self.result, self.error, self.done = result, error, True
 
 
 class StoreIndex:
@@ -41,11 +53,12 @@ class StoreIndex:
         self._write_engine = write_engine(path, module)
         self._read_engine = read_engine(path, module, _READERS)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="index-read")
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="index-write")
-        self._writing: Connection | None = None  # held: to check one out costs as much as a small commit
+        self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="index-write")
+        self._waiting: deque[_Write] = deque()
+        self._turn = threading.Lock()
+        # These two belong to whoever has the turn. The connection is held: to check it out costs as much as a commit.
+        self._connection: Connection | None = None
         self._synchronous = ""
-        self._waiting: list[_Write] = []
-        self._committing: list[_Write] = []
 
     async def read(self, unit: Unit[T]) -> T:
         """Run `unit` on one consistent snapshot."""
@@ -59,88 +72,90 @@ class StoreIndex:
             raise index_error(error) from error
 
     async def write(self, unit: Unit[T], *, durable: bool = True) -> T:
-        """Run `unit` in a transaction and commit it; its exception rolls it back and comes out here.
-
-        With `durable` the commit has reached the device. Without, it survives a killed process but maybe not a power
-        cut: enough for what nobody was promised.
+        """`commit`, off the loop.
 
         Whoever is cancelled leaves when the commit is over, and not beside it: what it holds a lock for is not done.
         """
-        write = _Write(unit, durable, asyncio.get_running_loop().create_future())
-        self._waiting.append(write)
-        if not self._committing:
-            self._begin(asyncio.get_running_loop())
         try:
-            return await asyncio.shield(write.done)
+            future = self._writers.submit(partial(self.commit, unit, durable=durable))
+        except RuntimeError as error:  # no thread to be had, or closed
+            raise StoreUnavailable(f"index: {error}") from error
+        waiting = asyncio.wrap_future(future)
+        try:
+            return await asyncio.shield(waiting)
         except asyncio.CancelledError:
-            if write in self._waiting:
-                self._waiting.remove(write)  # it was not begun, and now never will be
-            else:
-                await asyncio.wait([write.done])
+            if not future.cancel():  # it has begun
+                await asyncio.wait([waiting])
+                waiting.exception()  # nobody is left to be told
             raise
 
-    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Hand all that waits to the writer thread."""
-        batch, self._waiting = self._waiting, []
-        self._committing = batch
-        try:
-            future = self._writer.submit(self._commit, batch)
-        except RuntimeError as error:  # no thread to be had, or closed
-            self._end(loop, batch, [StoreUnavailable(f"index: {error}")] * len(batch))
-        else:
-            # Not by asyncio's own futures: each costs another turn of the loop, and a push waits for two commits.
-            future.add_done_callback(lambda done: loop.call_soon_threadsafe(self._end, loop, batch, done.result()))
+    def commit(self, unit: Unit[T], *, durable: bool = True) -> T:
+        """Run `unit` in a transaction and commit it; its exception rolls it back and comes out here. Blocking.
 
-    def _end(self, loop: asyncio.AbstractEventLoop, batch: list[_Write], outcomes: list[Any]) -> None:
-        for write, outcome in zip(batch, outcomes, strict=True):
-            _settle(write.done, outcome)
-        self._committing = []
-        if self._waiting:
-            self._begin(loop)
+        With `durable` the commit has reached the device. Without, it survives a killed process but maybe not a power
+        cut: enough for what nobody was promised.
+        """
+        write = _Write(unit, durable)
+        self._waiting.append(write)
+        with self._turn:
+            if not write.done:  # else somebody else's transaction took it along
+                self._commit([self._waiting.popleft() for _ in range(len(self._waiting))])
+        if write.error is not None:
+            raise write.error
+        result: T = write.result
+        return result
 
-    def _commit(self, batch: list[_Write]) -> list[Any]:
-        """The result of each unit, or its exception; if the commit itself fails, that exception for all."""
+    def _commit(self, batch: list[_Write]) -> None:
+        """End each with its result, or its exception; if the commit itself fails, with that exception."""
         try:
-            connection = self._writing = self._writing or self._write_engine.connect()
+            connection = self._connection = self._connection or self._write_engine.connect()
             self._set_synchronous(connection, "FULL" if any(write.durable for write in batch) else "NORMAL")
-            with connection.begin():
-                if len(batch) == 1:
-                    return [batch[0].unit(connection)]
-                return [_in_savepoint(connection, write.unit) for write in batch]
+            outcomes = _run(connection, batch)
         except Exception as error:
             self._let_go()
-            return [index_error(error)] * len(batch)
+            for write in batch:
+                write.end(error=index_error(error))
+        else:
+            for write, (result, failure) in zip(batch, outcomes, strict=True):
+                write.end(result, failure)
 
     def _set_synchronous(self, connection: Connection, level: str) -> None:
         # Outside a transaction, on the raw connection: SQLAlchemy would begin one for it, and SQLite ignores it there.
         raw = connection.connection.dbapi_connection
         assert raw is not None
-        if level != self._synchronous:
-            try:
-                raw.cursor().execute(f"PRAGMA synchronous={level}")
-            except Exception as error:  # the module's own, which SQLAlchemy has not seen
-                raise StoreUnavailable(f"index: {error}") from error
-            self._synchronous = level
+        if level == self._synchronous:
+            return
+        try:
+            raw.cursor().execute(f"PRAGMA synchronous={level}")
+        except Exception as error:  # the module's own, which SQLAlchemy has not seen
+            raise StoreUnavailable(f"index: {error}") from error
+        self._synchronous = level
 
     def _let_go(self) -> None:
         """Of a connection that has seen an error; the next batch begins with another one."""
-        connection, self._writing, self._synchronous = self._writing, None, ""
+        connection, self._connection, self._synchronous = self._connection, None, ""
         if connection is not None:
             with contextlib.suppress(Exception):
                 connection.close()
 
     async def close(self) -> None:
         """Commit what waits, then close every connection."""
-        while self._committing:
-            await asyncio.wait([write.done for write in self._committing])
-        self._writer.submit(self._let_go)
-        self._writer.shutdown()
+        self._writers.shutdown()
         self._readers.shutdown()
+        self._let_go()
         self._read_engine.dispose()
         self._write_engine.dispose()
 
 
-def _in_savepoint(connection: Connection, unit: Unit[Any]) -> Any:
+def _run(connection: Connection, batch: list[_Write]) -> list[tuple[Any, Exception | None]]:
+    """All units in one transaction, committed; what each gave. Raises what makes all of them void."""
+    with connection.begin():
+        if len(batch) == 1:
+            return [(batch[0].unit(connection), None)]
+        return [_in_savepoint(connection, write.unit) for write in batch]
+
+
+def _in_savepoint(connection: Connection, unit: Unit[Any]) -> tuple[Any, Exception | None]:
     savepoint = connection.begin_nested()
     try:
         result = unit(connection)
@@ -150,18 +165,9 @@ def _in_savepoint(connection: Connection, unit: Unit[Any]) -> Any:
         raise
     except Exception as error:
         savepoint.rollback()
-        return index_error(error)
+        return None, index_error(error)
     savepoint.commit()
-    return result
-
-
-def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
-    if future.done():  # whoever asked has been cancelled; the commit stands
-        return
-    if isinstance(outcome, Exception):
-        future.set_exception(outcome)
-    else:
-        future.set_result(outcome)
+    return result, None
 
 
 def index_error(error: Exception) -> Exception:

@@ -22,6 +22,10 @@ from tests.storage.samples import open_files, random_bytes
 DIGEST, DATA = random_bytes("ingest", 100_000)
 
 
+def nothing() -> None:
+    """Is done when it is durable."""
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "incoming"
@@ -67,7 +71,7 @@ async def test_bytes_come_in_pieces_and_get_their_name(disk: Disk, path: Path, f
     await ingest.append(b"")
     await ingest.verify(DIGEST)
     assert not final.exists()
-    await ingest.publish(final)
+    await ingest.publish(final, nothing)
     assert final.read_bytes() == DATA
     assert not path.exists()
     assert str(final) not in open_files()
@@ -79,7 +83,7 @@ async def test_bytes_come_in_pieces_and_get_their_name(disk: Disk, path: Path, f
 async def test_nothing_at_all_is_content_too(disk: Disk, path: Path, final: Path) -> None:
     ingest = Ingest(disk, path)
     await ingest.verify(Digest.of(b""))
-    await ingest.publish(final)
+    await ingest.publish(final, nothing)
     assert final.read_bytes() == b""
 
 
@@ -113,7 +117,7 @@ async def test_the_digest_at_the_end_says_which_algorithm(
     await ingest.verify(expected)
     with pytest.raises(DigestMismatch):
         await ingest.verify(Digest.of(b"other", ended))
-    await ingest.publish(final)
+    await ingest.publish(final, nothing)
     assert Digest.of(final.read_bytes(), ended) == expected
 
 
@@ -136,7 +140,7 @@ async def test_a_file_is_gone_on_with_after_a_restart(disk: Disk, path: Path, fi
     assert again.size == 30_000
     await again.append(DATA[30_000:])
     await again.verify(Digest.of(DATA, algorithm))
-    await again.publish(final)
+    await again.publish(final, nothing)
     assert final.read_bytes() == DATA
 
 
@@ -216,7 +220,7 @@ async def test_no_file_stays_open(disk: Disk, path: Path, final: Path) -> None:
         await closed.close()
         resumed = await Ingest.resume(disk, path)
         await resumed.verify(DIGEST)
-        await resumed.publish(final)
+        await resumed.publish(final, nothing)
     assert open_files() == before
 
 
@@ -233,7 +237,7 @@ async def test_a_full_disk_leaves_the_file_as_it_was_until_there_is_space(disk: 
         await ingest.append(DATA[20_000:40_000])
     await ingest.append(DATA[40_000:])
     await ingest.verify(DIGEST)
-    await ingest.publish(final)
+    await ingest.publish(final, nothing)
     assert final.read_bytes() == DATA
 
 
@@ -286,7 +290,7 @@ async def test_what_cannot_be_made_durable_is_not_published(
     with monkeypatch.context() as patch:
         patch.setattr(os, step, failing(number))
         with pytest.raises(expected):
-            await ingest.publish(final)
+            await ingest.publish(final, nothing)
     assert not final.exists()
     await ingest.discard()
     assert not path.exists()
@@ -332,7 +336,7 @@ async def test_written_bytes_are_sent_to_the_device_on_the_way(
     assert 1 <= len(names) <= 10
     assert set(names) == {str(path)}
     await ingest.verify(DIGEST)
-    await ingest.publish(final)
+    await ingest.publish(final, nothing)
 
 
 @pytest.mark.usefixtures("eager")
@@ -370,7 +374,7 @@ async def test_a_failed_early_sync_is_never_forgotten(
     # The kernel says it only once: a sync that now succeeds proves nothing.
     for _ in range(2):
         with pytest.raises(StoreUnavailable):
-            await ingest.publish(final)
+            await ingest.publish(final, nothing)
     assert not final.exists()
     await ingest.discard()
     assert not path.exists()

@@ -2,8 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from storage.errors import MissingContent, StoreFull, StoreUnavailable
 from storage.index import facts
 from storage.index.engine import sqlite_module
 from storage.index.migrate import upgrade
-from storage.index.unit import StoreIndex
+from storage.index.unit import _WRITERS, StoreIndex
 
 
 def put(name: str, value: str = "1") -> Callable[[Connection], object]:
@@ -24,28 +23,22 @@ async def names(index: StoreIndex) -> set[str]:
     return await index.read(lambda on: set(on.execute(text("SELECT key FROM store_facts")).scalars()))
 
 
-@contextmanager
-def busy_writer(index: StoreIndex) -> Iterator[None]:
-    """Until the end of the block the writer is occupied: what is written meanwhile shares one commit after it."""
-    go_on = threading.Event()
-    index._writer.submit(go_on.wait, 10)
-    try:
-        yield
-    finally:
-        go_on.set()
+async def begin_together(index: StoreIndex, *units: Callable[[Connection], object]) -> list[asyncio.Task[object]]:
+    """Units that all wait for their turn, in this order."""
+    tasks: list[asyncio.Task[object]] = []
+    for unit in units:
+        before = len(index._waiting)
+        tasks.append(asyncio.create_task(index.write(unit)))
+        while len(index._waiting) == before:
+            await asyncio.sleep(0.001)
+    return tasks
 
 
 async def write_together(index: StoreIndex, *units: Callable[[Connection], object]) -> Sequence[object]:
     """The outcomes of units that share a commit."""
-    with busy_writer(index):
-        tasks = [asyncio.create_task(index.write(put("first")))]
-        await asyncio.sleep(0)  # takes its place in the writer's queue alone
-        await asyncio.sleep(0)
-        tasks += [asyncio.create_task(index.write(unit)) for unit in units]
-        await asyncio.sleep(0)
-        assert len(index._waiting) == len(units)
-    _, *outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    return outcomes
+    with index._turn:
+        tasks = await begin_together(index, *units)
+    return await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def kinds(outcomes: Sequence[object]) -> list[type]:
@@ -105,14 +98,14 @@ async def test_a_unit_that_raises_leaves_nothing(index: StoreIndex, error: Excep
 
 
 async def test_writes_that_wait_share_a_commit(index: StoreIndex) -> None:
-    connections: list[int] = []
+    transactions: list[object] = []
 
     def unit(connection: Connection) -> None:
-        connections.append(id(connection))
+        transactions.append(connection.get_transaction())
 
-    await write_together(index, *[unit] * 50)
-    assert len(connections) == 50
-    assert len(set(connections)) == 1
+    await write_together(index, *[unit] * _WRITERS)
+    assert len(transactions) == _WRITERS
+    assert len(set(transactions)) == 1
 
 
 async def test_one_that_fails_does_not_touch_the_others(index: StoreIndex) -> None:
@@ -127,7 +120,7 @@ async def test_one_that_fails_does_not_touch_the_others(index: StoreIndex) -> No
     outcomes = await write_together(index, put("a"), fail, put("b"), violate, lambda _: "result", fail, put("c"))
     nothing = type(None)
     assert kinds(outcomes) == [nothing, ValueError, nothing, StoreUnavailable, str, ValueError, nothing]
-    assert await names(index) == {"first", "a", "b", "c"}
+    assert await names(index) == {"a", "b", "c"}
 
 
 async def test_units_of_a_batch_see_those_before_them(index: StoreIndex) -> None:
@@ -148,11 +141,11 @@ def violate_at_commit(connection: Connection) -> None:
 
 async def test_a_commit_that_fails_is_a_failure_for_all(index: StoreIndex) -> None:
     assert kinds(await write_together(index, put("a"), violate_at_commit, lambda _: "result")) == [StoreUnavailable] * 3
-    assert await names(index) == {"first"}
+    assert await names(index) == set()
     with pytest.raises(StoreUnavailable):
         await index.write(violate_at_commit)
     await index.write(put("b"))
-    assert await names(index) == {"first", "b"}
+    assert await names(index) == {"b"}
 
 
 async def test_a_full_disk_is_a_failure_for_all_until_there_is_space(index: StoreIndex) -> None:
@@ -167,11 +160,11 @@ async def test_a_full_disk_is_a_failure_for_all_until_there_is_space(index: Stor
     assert kinds(await write_together(index, put("a"), fill, put("b"))) == [StoreFull] * 3
     with pytest.raises(StoreFull):
         await index.write(fill)
-    assert await names(index) == {"first"}
+    assert await names(index) == set()
     await index.write(put("small"))
     await index.write(limit(10**6))
     await index.write(fill)
-    assert await names(index) == {"first", "small", "large"}
+    assert await names(index) == {"small", "large"}
 
 
 async def test_only_what_was_promised_waits_for_the_device(index: StoreIndex) -> None:
@@ -187,13 +180,10 @@ async def test_one_durable_write_makes_its_batch_durable(index: StoreIndex) -> N
     def synchronous(connection: Connection) -> object:
         return connection.exec_driver_sql("PRAGMA synchronous").scalar()
 
-    with busy_writer(index):
-        first = asyncio.create_task(index.write(put("first"), durable=False))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+    with index._turn:
         batch = [asyncio.create_task(index.write(synchronous, durable=n == 2)) for n in range(4)]
-        await asyncio.sleep(0)
-    await first
+        while len(index._waiting) < len(batch):
+            await asyncio.sleep(0.001)
     assert await asyncio.gather(*batch) == [2] * 4
 
 
@@ -231,17 +221,15 @@ async def test_whoever_gives_up_knows_that_nothing_is_under_way_any_more(index: 
 
 
 async def test_what_was_given_up_before_its_turn_is_not_done(index: StoreIndex) -> None:
-    with busy_writer(index):
-        first = asyncio.create_task(index.write(put("first")))
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+    with index._turn:
+        before = await begin_together(index, *[put("first")] * _WRITERS)
         gives_up = asyncio.create_task(index.write(put("a")))
         stays = asyncio.create_task(index.write(put("b")))
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
         gives_up.cancel()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
         assert gives_up.cancelled()
-    await asyncio.gather(first, stays)
+    await asyncio.gather(*before, stays)
     assert await names(index) == {"first", "b"}
 
 
@@ -253,19 +241,15 @@ async def test_who_gives_up_does_not_hide_what_the_others_get(index: StoreIndex)
         go_on.wait(10)
         violate_at_commit(connection)
 
-    with busy_writer(index):
-        tasks = [asyncio.create_task(index.write(put("first")))]
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        tasks += [asyncio.create_task(index.write(unit)) for unit in (slow, put("a"))]
-        await asyncio.sleep(0)
+    with index._turn:
+        tasks = await begin_together(index, slow, put("a"))
     await asyncio.to_thread(entered.wait, 10)
-    tasks[1].cancel()
+    tasks[0].cancel()
     await asyncio.sleep(0.01)
     go_on.set()
     outcomes = await asyncio.gather(*tasks, return_exceptions=True)
-    assert kinds(outcomes) == [type(None), asyncio.CancelledError, StoreUnavailable]
-    assert await names(index) == {"first"}
+    assert kinds(outcomes) == [asyncio.CancelledError, StoreUnavailable]
+    assert await names(index) == set()
 
 
 async def test_closing_commits_what_waits(tmp_path: Path) -> None:

@@ -40,12 +40,16 @@ async def content(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         yield opened
 
 
+def nothing() -> None:
+    """Is done when it is durable."""
+
+
 async def keep(content: Content, data: bytes, algorithm: str = "sha256") -> Digest:
     digest = Digest.of(data, algorithm)
     ingest = content.receive(algorithm)
     await ingest.append(data)
     await ingest.verify(digest)
-    await content.publish(ingest, digest)
+    await content.publish(ingest, digest, nothing)
     return digest
 
 
@@ -110,8 +114,8 @@ async def test_nothing_is_there_before_it_is_published(content: Content) -> None
     await ingest.append(DATA)
     assert not await has(content, DIGEST, len(DATA))
     assert await everything(content) == set()
-    await content.publish(ingest, DIGEST)
-    assert await has(content, DIGEST, len(DATA))
+    there = await content.publish(ingest, DIGEST, lambda: content.has(DIGEST, len(DATA)))
+    assert there, "what is done then finds it"
 
 
 async def test_the_same_again_changes_nothing_for_who_reads(content: Content) -> None:
@@ -145,7 +149,7 @@ async def test_a_download_is_gone_on_with_by_one_at_a_time(content: Content) -> 
     assert second.size == 1000
     await second.append(DATA[1000:])
     await second.verify(DIGEST)
-    await content.publish(second, DIGEST)
+    await content.publish(second, DIGEST, nothing)
     assert await read(content, DIGEST, len(DATA)) == DATA
 
 
@@ -154,7 +158,7 @@ async def test_a_download_is_followed_under_either_name(content: Content) -> Non
     partial = Partial(DIGEST, ingest)
     with await content.open_download(partial) as early:
         await ingest.append(DATA)
-        await content.publish(ingest, DIGEST)
+        await content.publish(ingest, DIGEST, nothing)
         assert early.readall() == DATA
     with await content.open_download(partial) as late:
         assert late.readall() == DATA
