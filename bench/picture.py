@@ -14,8 +14,8 @@ _WIDTH = 880
 _MARGIN = 28
 _GUTTER = 32
 _COLUMN = (_WIDTH - 2 * _MARGIN - _GUTTER) / 2
-_LABEL = 122  # where bars begin
-_BAR = 160  # how long the longest is; the rest is for its figures
+_LABEL = 138  # where bars begin
+_BAR = 144  # how long the longest is; the rest is for its figures
 _BAR_HEIGHT = 14
 _LINE = 21
 _HEAD = 92  # title of the picture
@@ -52,7 +52,13 @@ class _Group:
 
     @property
     def height(self) -> int:
-        return _GROUP_HEAD + _LINE * len(self.row.peers) + _GROUP_GAP
+        return _GROUP_HEAD + _LINE * len(self.peers) + _GROUP_GAP
+
+    @property
+    def peers(self) -> list[str]:
+        """Those that took part."""
+        known = self.results.samples.keys() | self.results.failures.keys()
+        return [peer for peer in self.row.peers if peer in known]
 
 
 def draw(report: Report) -> str:
@@ -72,11 +78,11 @@ def draw(report: Report) -> str:
 
 
 def _title(report: Report) -> Iterator[str]:
-    names = f"registry-mirror beside docker-registry {report.versions[REGISTRY].partition('+')[0]} and nginx"
+    names = "registry-mirror beside Distribution 3.1, Debian's docker-registry 2.8, and nginx"
     yield f'<title id="title">{escape(names)}: shorter bars are better</title>'
     yield _text(_MARGIN, 40, names, "title")
     explanation = (
-        f"Shorter is better; {figures.TIMES} is relative to docker-registry. "
+        f"Shorter is better; {figures.TIMES} is relative to docker-registry 2.8. "
         f"Same load, one machine, loopback, median of {report.rounds} rounds."
     )
     yield _text(_MARGIN, 62, explanation, "muted")
@@ -104,7 +110,7 @@ def _group(group: _Group, x: float, y: float) -> Iterator[str]:
     medians = _medians(row, results)
     yield _text(x, y + 12, row.title, "group")
     yield _text(x, y + 30, _subtitle(row, results), "muted")
-    for number, peer in enumerate(row.peers):
+    for number, peer in enumerate(group.peers):
         line = y + _GROUP_HEAD + number * _LINE
         yield _text(x, line + 12, _short(row.peers[peer]), "strong" if peer == MIRROR else "")
         if peer in medians:

@@ -23,6 +23,7 @@ REQUIRED, NONE = "required", "none"
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _CODE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^]]*]\(([^)\s]*)\)")
+_LOGGED = re.compile(r'(?:log\.(?:info|warning|error|exception)\(|log\.log\(level, |record\.msg, .*= )"([^"]+)"')
 _VARIABLE = re.compile(r"MIRROR_[A-Z]\w*__(?:\w|<NAME>)+")
 
 
@@ -184,6 +185,20 @@ def test_access_log() -> None:
     fields, outcomes = split(table(part(page("operations.md"), "### The access log")), after="cut")
     assert {row[0] for row in fields} == set(Entry._fields)
     assert {row[0] for row in outcomes} == set(Outcome)
+
+
+def logged_events() -> set[str]:
+    """Everything that the server says in its log, up to what varies."""
+    files = [path for folder in ("mirror", "storage") for path in (ROOT / folder).rglob("*.py")]
+    found = {match[1] for path in files for match in _LOGGED.finditer(path.read_text())}
+    return {event.partition(";")[0].partition(":")[0] for event in found}
+
+
+def test_log_lines() -> None:
+    """Every event is explained, and no other."""
+    rows = table(part(page("operations.md"), "### Other lines"))
+    explained = {event for row in rows for event in re.findall(r"[^`|]{4,}", row[0]) if event != ", "}
+    assert {event.partition(";")[0].partition(":")[0] for event in explained} == logged_events()
 
 
 def split(rows: list[list[str]], after: str) -> tuple[list[list[str]], list[list[str]]]:
