@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 N      ?= 25
+CONFIG ?= config.example.toml
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve migrate test check conformance crash bench clean
@@ -30,11 +31,11 @@ $(VENV)/.dev: $(VENV)/.ready
 	@$(PIP) --editable '.[dev]'
 	@touch $@
 
-serve: $(VENV)/.ready  ## run the server on its defaults: 127.0.0.1:5000, store in ./data, Docker Hub behind it
-	@exec $(BIN)/mirror serve --config config.example.toml
+serve: $(VENV)/.ready  ## run the server on its defaults: 127.0.0.1:5000, store in ./data, Docker Hub behind it (CONFIG=…)
+	@exec $(BIN)/mirror serve --config $(CONFIG)
 
 migrate: $(VENV)/.ready  ## bring the index of ./data up to date (serve does it too)
-	@$(BIN)/mirror migrate --config config.example.toml
+	@$(BIN)/mirror migrate --config $(CONFIG)
 
 test: setup      ## all tests; what cannot run here is named at the end
 	@$(BIN)/python -m pytest

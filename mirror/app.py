@@ -20,8 +20,9 @@ from mirror.config import Config, Listen
 from mirror.discovery.lists import Lists
 from mirror.errors import ListenError, StartError
 from mirror.http.access import AccessLogger, BadRequests
-from mirror.http.keys import SERVICES, Services
-from mirror.http.middleware import answer_errors, sign
+from mirror.http.drain import Drain
+from mirror.http.keys import DRAIN, SERVICES, Services
+from mirror.http.middleware import answering, signing
 from mirror.http.routes import routes
 from mirror.logs import access_log
 from mirror.management.delete import Deletions
@@ -33,7 +34,7 @@ from mirror.push.manifest import ManifestPushes
 from mirror.push.upload import Uploads
 from mirror.routing import Names
 from mirror.upstream.client import UpstreamClient
-from storage.store import open_store
+from storage.store import Store, open_store
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,10 @@ _KEEPALIVE_SECONDS = 75.0
 _READ_BUFFER = 2**18
 _BACKLOG = 1024
 _QUIET_SECONDS = 10.0
+# For the last bytes of answers whose handlers are done, and again for what is cancelled.
+_CLOSING_SECONDS = 1.0
+# A connection whose client takes nothing for this long is given up by the kernel.
+_STUCK_SECONDS = 120
 # Lazy-pulling clients ask for hundreds of ranges in one header.
 _MAX_HEADER = 64 * 1024
 
@@ -66,11 +71,14 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         sweeper = asyncio.create_task(Sweeper(store, config.registry.upload_ttl).run())
         stack.push_async_callback(_cancel, sweeper)
 
-        app = web.Application(middlewares=[answer_errors])
+        drain = Drain()
+        app = web.Application(middlewares=[answering(drain)])
         default = next((upstream.host for upstream in config.upstreams.values() if upstream.default), None)
+        names = Names(upstreams, default)
+        _warn_of_unreachable(names, store)
         app[SERVICES] = Services(
             external_url=config.server.external_url,
-            names=Names(upstreams, default),
+            names=names,
             store=store,
             manifest_pulls=manifest_pulls,
             blob_pulls=blob_pulls,
@@ -80,7 +88,8 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             deletions=Deletions(store),
         )
         app.add_routes(routes())
-        app.on_response_prepare.append(sign)
+        app[DRAIN] = drain
+        app.on_response_prepare.append(signing(drain))
         yield app
 
 
@@ -94,7 +103,7 @@ async def serving(config: Config) -> AsyncIterator[str]:
             access_log_class=AccessLogger,
             access_log=access,
             keepalive_timeout=_KEEPALIVE_SECONDS,
-            shutdown_timeout=config.server.drain_timeout,
+            shutdown_timeout=_CLOSING_SECONDS,
             auto_decompress=False,
             read_bufsize=_READ_BUFFER,
             max_field_size=_MAX_HEADER,
@@ -104,17 +113,28 @@ async def serving(config: Config) -> AsyncIterator[str]:
         try:
             listener = listen(config.server.listen)
             # asyncio accepts as many at a time as the backlog it is told, and out of files complains once for each.
-            await web.SockSite(runner, listener, backlog=16).start()
+            site = web.SockSite(runner, listener, backlog=16)
+            await site.start()
             listener.listen(_BACKLOG)
             host, port = listener.getsockname()[:2]
             yield f"http://{Listen(host, port)}"
+            await site.stop()
+            if left := await app[DRAIN].finished(config.server.drain_timeout):
+                log.warning("cut what was still under way", extra={"requests": left})
         finally:
-            # aiohttp waits twice, for requests to end and for them to be cancelled; the limit is for both.
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(config.server.drain_timeout + 1):
+                async with asyncio.timeout(2 * _CLOSING_SECONDS):
                     await runner.cleanup()
             if access is not None:
                 access.flush()
+
+
+def _warn_of_unreachable(names: Names, store: Store) -> None:
+    stranded, hidden = names.unreachable(store.repositories)
+    for host, count in stranded.items():
+        log.warning("cached repositories have no upstream any more", extra={"host": host, "repositories": count})
+    for host, count in hidden.items():
+        log.warning("pushed repositories are hidden by an upstream", extra={"host": host, "repositories": count})
 
 
 async def serve(config: Config) -> None:
@@ -155,13 +175,15 @@ def listen(address: Listen) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * _STUCK_SECONDS)
         if family == socket.AF_INET6:
             listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listener.bind((address.host, address.port))
     except OSError as error:
         listener.close()
         raise ListenError(
-            f"cannot listen on {address}: {error.strerror}; set server.listen to another address"
+            f"cannot listen on {address}: {error.strerror}; "
+            "set server.listen (or MIRROR_SERVER__LISTEN) to another address"
         ) from error
     return listener
 

@@ -101,9 +101,11 @@ def _listed(value: object) -> object:
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-def _not_empty(value: object) -> object:
+def _folder(value: object) -> object:
     if value == "":
         raise ValueError("must not be empty; name a folder")
+    if str(value).startswith("~"):
+        raise ValueError(f"{str(value)!r}: ~ is not understood here; write the whole path")
     return value
 
 
@@ -127,7 +129,7 @@ class Server(Section):
 
 
 class Storage(Section):
-    root: Annotated[Path, BeforeValidator(_not_empty)] = Path("data")
+    root: Annotated[Path, BeforeValidator(_folder)] = Path("data")
 
 
 class Registry(Section):
@@ -209,6 +211,7 @@ def load_config(file: Path | None, environment: Mapping[str, str]) -> Config:
     """Read the file (if any), lay the environment over it, check everything. Raises ConfigError."""
     values = _read(file) if file is not None else {}
     values.setdefault("upstreams", {"dockerhub": dict(DOCKER_HUB)})
+    _refuse_near_misses(environment)
     laid = {tuple(name.removeprefix(_PREFIX).lower().split("__")): name for name in environment if _is_ours(name)}
     for path, name in laid.items():
         _lay_over(values, path, environment[name])
@@ -220,6 +223,20 @@ def load_config(file: Path | None, environment: Mapping[str, str]) -> Config:
 
 def _is_ours(name: str) -> bool:
     return name.startswith(_PREFIX) and "__" in name
+
+
+def _refuse_near_misses(environment: Mapping[str, str]) -> None:
+    """One underscore where two belong would be ignored without a word, and the store be somewhere else."""
+    for section, field in Config.model_fields.items():
+        for key in _keys(field.annotation):
+            meant = f"{_PREFIX}{section}__{key}".upper()
+            for name in (f"{_PREFIX}{section}_{key}".upper(), f"{_PREFIX}{key}".upper()):
+                if name in environment and name != "MIRROR_CONFIG":
+                    raise ConfigError(f"{name}: not known; did you mean {meant}?")
+
+
+def _keys(model: object) -> list[str]:
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, Section) else []
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -248,13 +265,22 @@ def _explain(error: ValidationError, file: str, laid: Mapping[tuple[str, ...], s
         source = next((name for given, name in laid.items() if path[: len(given)] == given), file)
         match problem["type"]:
             case "extra_forbidden":
-                text = "unknown key; the known ones are in config.example.toml"
+                text = f"unknown key; there are: {', '.join(_known_beside(path))}"
             case "missing":
                 text = "missing"
+            case "model_type" | "dict_type":
+                text = "must be a section" + (", such as [upstreams.ghcr]" if path[0] == "upstreams" else "")
             case _:
                 text = problem["msg"].removeprefix("Value error, ")
         lines.append(f"{source}: {key}: {text}" if source else f"{key}: {text}")
     return lines
+
+
+def _known_beside(path: Sequence[str]) -> list[str]:
+    """The keys that the section of an unknown one has."""
+    if path[0] == "upstreams":
+        return _keys(Upstream)
+    return _keys(Config.model_fields[path[0]].annotation if len(path) > 1 else Config)
 
 
 def to_toml(config: Config) -> str:

@@ -119,7 +119,8 @@ def _console_line(terminal: bool) -> Callable[[Entry, str], str]:
     console = _console(terminal)
 
     def line(entry: Entry, now: str) -> str:
-        said = {name: value for name, value in entry._asdict().items() if value is not None}
+        rounded = entry._replace(seconds=round(entry.seconds, 6))
+        said = {name: value for name, value in rounded._asdict().items() if value is not None}
         facts = {"timestamp": now, "level": "info", "logger": _ACCESS, "event": "request", **said}
         return str(console(None, "info", facts)) + "\n"
 

@@ -6,6 +6,7 @@
   some other host (`quay.example/app`) is never asked of the default upstream.
 """
 
+from collections import Counter
 from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,11 +23,15 @@ _ALIASES = {"index.docker.io": _DOCKER_HUB, "registry-1.docker.io": _DOCKER_HUB}
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a name may be found. `hosted` is None where nothing can be pushed, `cached` where no upstream has it."""
+    """Where a name may be found. `hosted` is None where nothing can be pushed, `cached` where no upstream has it.
+
+    `hint` is for whoever finds nothing there: the name looks as if another registry was meant.
+    """
 
     name: RepositoryName
     hosted: Repository | None
     cached: Repository | None
+    hint: str | None = None
 
 
 def owner(place: Place, known: Container[Repository]) -> Repository:
@@ -56,8 +61,10 @@ class Names:
         host, _, rest = name.partition("/")
         if rest and _known(host) in self._hosts:
             return self._upstream(_known(host), name, rest)
-        if self._default is None or (rest and "." in host):
+        if rest and "." in host:
             # Another registry's name is not for the default upstream to know.
+            return Place(name, Repository(name), None, self._no_such(host))
+        if self._default is None:
             return Place(name, Repository(name), None)
         cached = self._upstream(self._default, name, name).cached
         reserved = self._default == _DOCKER_HUB and host == "library"
@@ -66,11 +73,24 @@ class Names:
     def _within(self, ns: str, name: RepositoryName) -> Place:
         host = _known(ns.lower())
         if host not in self._hosts:
-            known = ", ".join(sorted(self._hosts)) or "none"
-            raise NameUnknown(f"no upstream is called {ns[:100]!r}; known: {known}")
+            raise NameUnknown(self._no_such(ns))
         # containerd with override_path sends both the prefix and ns.
         prefix, _, rest = name.partition("/")
         return self._upstream(host, name, rest if rest and _known(prefix) == host else name)
+
+    def _no_such(self, host: str) -> str:
+        return f"no upstream is called {host[:100]!r}; known: {', '.join(sorted(self._hosts)) or 'none'}"
+
+    def unreachable(self, repositories: Iterable[Repository]) -> tuple[Counter[str], Counter[str]]:
+        """What the upstreams of an earlier configuration have left, counted by host: cached repositories of hosts that
+        are no upstream any more, and hosted ones whose names belong to an upstream now."""
+        stranded, hidden = Counter[str](), Counter[str]()
+        for repository in repositories:
+            if not repository.is_hosted:
+                stranded.update([repository.upstream] if repository.upstream not in self._hosts else [])
+            elif (host := repository.name.partition("/")[0]) in self._hosts:
+                hidden[host] += 1
+        return stranded, hidden
 
     @staticmethod
     def _upstream(host: str, name: RepositoryName, rest: str) -> Place:

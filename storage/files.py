@@ -55,6 +55,7 @@ async def _hop(pool: ThreadPoolExecutor, unit: Callable[P, T], *args: P.args, **
 def storage_error(error: OSError) -> StorageError:
     """What an error of the operating system means for the store."""
     reason = error.strerror or type(error).__name__
+    reason += f" ({error.filename})" if error.filename else ""
     return StoreFull(reason) if error.errno in _FULL else StoreUnavailable(reason)
 
 

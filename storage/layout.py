@@ -64,6 +64,10 @@ class Layout:
             raise SessionUnknown(session_id[:32])
         return self.uploads / session_id
 
+    def folders(self) -> list[Path]:
+        """Every folder that is written to."""
+        return [self.uploads, self.partials, self.tmp, *self.blob_folders()]
+
     def blob_folders(self) -> list[Path]:
         """Every folder that holds blobs, for creating and for walking them."""
         return [self.root / "blobs" / name / f"{n:02x}" for name in ALGORITHMS for n in range(256)]

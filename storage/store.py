@@ -5,11 +5,12 @@ before the first request: nothing that was promised needs repair, so it is littl
 """
 
 import contextlib
+import errno
 import fcntl
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -49,9 +50,10 @@ class Store:
         self.uploads = Uploads(disk, layout, index, clock)
         self._index, self._clock = index, clock
 
-    async def catalog(self, page: Page) -> tuple[list[str], bool]:
-        """The repositories after `page.last` in lexical order, and whether more follow."""
-        return await self._index.read(lambda connection: repositories.paths(connection, page))
+    async def catalog(self, page: Page, upstreams: Collection[str]) -> tuple[list[str], bool]:
+        """The repositories after `page.last` in lexical order, and whether more follow: those that were cached from one
+        of `upstreams` (hosts), and those that were pushed under a name of none of them."""
+        return await self._index.read(lambda connection: repositories.paths(connection, page, upstreams))
 
     async def load(self) -> None:
         """Read into memory what every request asks for."""
@@ -61,6 +63,7 @@ class Store:
     async def check(self) -> None:
         """Whether the index answers and the store can be written; raises StorageError where not."""
         await self._index.read(lambda connection: facts.get(connection, facts.STATE))
+        await self.content.check()
         ingest = self.content.receive()
         try:
             await ingest.append(b"ready")
@@ -139,7 +142,7 @@ def _held(layout: Layout) -> Iterator[None]:
         layout.root.mkdir(parents=True, exist_ok=True)
         fd = os.open(layout.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StoreUnusable(f"cannot use {layout.root} as a store: {error.strerror}") from error
+        raise _unusable(layout, error) from error
     try:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -154,16 +157,27 @@ def _held(layout: Layout) -> Iterator[None]:
 
 
 def _prepare(layout: Layout) -> None:
-    """Make the folders, check the format, empty tmp/. Blocking."""
+    """Make the folders, check the format and who may write, empty tmp/. Blocking."""
     try:
         if layout.format.exists():
             _check_format(layout)
         else:
             _make_folders(layout)
+        for path in (layout.index, *layout.folders()):
+            if path.exists() and not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
         for stray in layout.tmp.iterdir():
             remove(stray)
     except OSError as error:
-        raise StoreUnusable(f"cannot use {layout.root} as a store: {error.strerror} ({error.filename})") from error
+        raise _unusable(layout, error) from error
+
+
+def _unusable(layout: Layout, error: OSError) -> StoreUnusable:
+    """Which file it is, and where it is a matter of permission, whose."""
+    path, owner = Path(error.filename or layout.root), ""
+    if isinstance(error, PermissionError) and path.exists():
+        owner = f"; it belongs to user {path.stat().st_uid}, and this is user {os.geteuid()}"
+    return StoreUnusable(f"cannot use {layout.root} as a store: {path}: {error.strerror}{owner}")
 
 
 def _refuse_lost_index(layout: Layout) -> None:
@@ -180,7 +194,7 @@ def _check_format(layout: Layout) -> None:
 
 def _make_folders(layout: Layout) -> None:
     """The whole tree, durable, before FORMAT says that it is there."""
-    folders = [layout.uploads, layout.partials, layout.tmp, *layout.blob_folders()]
+    folders = layout.folders()
     for folder in folders:
         folder.mkdir(parents=True, exist_ok=True)
     for parent in {parent for folder in folders for parent in (folder.parent, folder.parent.parent)}:

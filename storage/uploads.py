@@ -101,9 +101,11 @@ class Uploads:
 
     async def cancel(self, session: UploadSession) -> None:
         """Forget a session and its bytes."""
-        await self._index.write(lambda on: sessions.remove(on, session.id), durable=False)
-        self.forget(session)
-        await session.ingest.discard()
+        try:
+            await self._index.write(lambda on: sessions.remove(on, session.id), durable=False)
+        finally:
+            self.forget(session)
+            await session.ingest.discard()
 
     def forget(self, session: UploadSession) -> None:
         """The session has ended: its file has been published or removed."""

@@ -48,7 +48,7 @@ class Lists:
         known = repository in self._store.repositories
         if repository.is_hosted:
             if not known:
-                raise NameUnknown(detail={"name": place.name})
+                raise NameUnknown(place.hint, detail={"name": place.name})
             return await self._store.manifests.tag_page(repository, page)
         return _cut(await self._merged_tags(repository, known=known), page)
 
@@ -69,8 +69,8 @@ class Lists:
         return sorted({*(remote or []), *cached})
 
     async def repositories(self, page: Page) -> tuple[list[str], bool]:
-        """A page of repositories in lexical order, and whether more follow."""
-        return await self._store.catalog(page)
+        """A page of the repositories that can be asked for, in lexical order, and whether more follow."""
+        return await self._store.catalog(page, self._upstreams)
 
     async def referrers(self, place: Place, subject: Digest, artifact_type: str | None) -> Referrers:
         """What refers to a manifest. An upstream's repository: what the upstream says, never an empty list of our own.
@@ -83,7 +83,8 @@ class Lists:
             found = await self._store.manifests.referrers(repository, subject, artifact_type)
             return Referrers(_index([entry.to_json() for entry in found]), artifact_type is not None)
         try:
-            body = await self._upstreams[repository.upstream].referrers(repository.name, subject, artifact_type)
+            upstream, key = self._upstreams[repository.upstream], (repository, subject, artifact_type)
+            body = await self._flights.join(key, lambda: upstream.referrers(repository.name, subject, artifact_type))
         except UpstreamRefused as error:
             raise ManifestUnknown(str(error)) from error
         if body is None:

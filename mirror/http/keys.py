@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from mirror.discovery.lists import Lists
+from mirror.http.drain import Drain
 from mirror.management.delete import Deletions
 from mirror.pull.blob import BlobPulls
 from mirror.pull.manifest import ManifestPulls
@@ -31,6 +32,7 @@ class Services:
 
 
 SERVICES = web.AppKey("services", Services)
+DRAIN = web.AppKey("drain", Drain)
 
 
 @dataclass(slots=True)

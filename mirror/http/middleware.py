@@ -5,7 +5,9 @@ import secrets
 from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler, Middleware
 
+from mirror.http.drain import Drain
 from mirror.http.keys import NOTES, Notes
 from mirror.http.stream import cut
 from mirror.upstream.errors import UpstreamError, UpstreamRateLimited, UpstreamRefused, UpstreamTimedOut
@@ -26,26 +28,40 @@ from storage.errors import StorageError, StoreFull
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Signer = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 
 
-@web.middleware
-async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Render what a handler raised. Once an answer has begun nothing can be rendered: the connection is cut."""
-    request[NOTES] = Notes()
-    try:
-        return await handler(request)
-    except Exception as error:
-        if request.writer.output_size > 0:
-            cut(request, error)
-            raise
-        return _render(request, error)
+def answering(drain: Drain) -> Middleware:
+    """Count a request while it is under way, and render what its handler raised."""
+
+    @web.middleware
+    async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+        request[NOTES] = Notes()
+        drain.begin()
+        try:
+            return await handler(request)
+        except Exception as error:
+            if request.writer.output_size > 0:
+                # Once an answer has begun nothing can be rendered: the connection is cut.
+                cut(request, error)
+                raise
+            return _render(request, error)
+        finally:
+            drain.end()
+
+    return answer_errors
 
 
-async def sign(_request: web.Request, response: web.StreamResponse) -> None:
-    """What every answer carries; not which versions of what it is made with."""
-    response.headers[hdrs.SERVER] = "registry-mirror"
-    response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
+def signing(drain: Drain) -> Signer:
+    async def sign(_request: web.Request, response: web.StreamResponse) -> None:
+        """What every answer carries; not which versions of what it is made with."""
+        response.headers[hdrs.SERVER] = "registry-mirror"
+        response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
+        if drain.stopping:
+            response.force_close()
+            response.headers[hdrs.CONNECTION] = "close"
+
+    return sign
 
 
 def _render(request: web.Request, error: Exception) -> web.Response:
@@ -70,7 +86,8 @@ def _translate(error: Exception, path: str) -> RegistryError | None:
             log.error("the store cannot serve a request", extra={"path": path, "reason": str(error)})
             return StorageFull() if isinstance(error, StoreFull) else Unavailable(headers={"Retry-After": "5"})
         case UpstreamError():
-            log.warning("an upstream failed a request", extra={"path": path, "reason": str(error)})
+            facts = {"path": path, "upstream": error.upstream, "reason": str(error)}
+            log.warning("an upstream failed a request", extra=facts)
             return _of_upstream(error)
         case web.HTTPException():
             return _of_framework(error)

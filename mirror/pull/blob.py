@@ -58,10 +58,13 @@ class BlobPulls:
             return size, Outcome.HIT
         if repository.is_hosted or repository not in self._store.repositories:
             raise BlobUnknown(detail={"digest": str(digest)})
+        download = self._downloads.find(digest)
+        if download is not None and repository in download.repositories and download.partial.total is not None:
+            return download.partial.total, Outcome.JOINED
         return await self._remote_size(repository, digest), Outcome.MISS
 
     async def _remote_size(self, repository: Repository, digest: Digest) -> int:
-        claimed = await self._ask(repository, digest)
+        claimed = await self._confirm(repository, digest)
         expected = await self._store.manifests.blob_size(repository, digest)
         if claimed is not None and expected is not None and claimed != expected:
             raise UpstreamBroken(f"the upstream has a blob of {claimed} bytes where its manifest says {expected}")
@@ -69,6 +72,10 @@ class BlobPulls:
         if size is None:
             raise UpstreamBroken("the upstream does not say how long the blob is")
         return size
+
+    async def _confirm(self, repository: Repository, digest: Digest) -> int | None:
+        """`_ask`, once for all who want to know at the same time."""
+        return await self._flights.join((repository, digest), lambda: self._ask(repository, digest))
 
     async def _ask(self, repository: Repository, digest: Digest) -> int | None:
         """The blob's length as the upstream says it, if it does. Raises BlobUnknown where it has none."""
@@ -90,7 +97,7 @@ class BlobPulls:
         if file is not None:
             return PulledBlob(Outcome.HIT, file=file)
         # That it is in the store does not show that this repository has it: its upstream has to say so.
-        await self._flights.join((repository, digest), lambda: self._ask(repository, digest))
+        await self._confirm(repository, digest)
         return await self._admit(repository, digest)
 
     async def _admit(self, repository: Repository, digest: Digest) -> PulledBlob:

@@ -74,6 +74,11 @@ class Downloads:
             if running is not None or await self._store.blobs.is_here(digest):
                 return running, False
             ingest = await self._store.content.receive_download(digest)
+            try:
+                await self._store.content.need((expected or 0) - ingest.size)
+            except StorageError:
+                await ingest.close()
+                raise
             download = Download(digest, repository, Partial(digest, ingest))
             self._running[digest] = download
         task = self._tasks[download] = asyncio.create_task(self._run(download, ingest, expected))

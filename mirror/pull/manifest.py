@@ -10,7 +10,7 @@ from mirror.pull.freshness import is_fresh
 from mirror.pull.outcome import Outcome
 from mirror.routing import Place, owner
 from mirror.upstream.client import RemoteManifest, UpstreamClient
-from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamRefused, UpstreamTimedOut
+from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamRefused
 from ocispec.digest import Digest
 from ocispec.errors import ManifestInvalid, ManifestUnknown
 from ocispec.manifest import Manifest, parse_manifest
@@ -53,7 +53,9 @@ class ManifestPulls:
         repository = owner(place, self._store.repositories)
         found = await self._store.manifests.find(repository, reference)
         if repository.is_hosted or (found is not None and self._serves(repository, found)):
-            return self._pulled(repository, reference, found, Outcome.HIT)
+            if found is None:
+                raise ManifestUnknown(place.hint, detail={"name": place.name, "reference": str(reference)})
+            return PulledManifest(found, Outcome.HIT, repository)
         try:
             if found is None or not isinstance(reference, Tag):
                 key = (repository, reference)
@@ -75,7 +77,7 @@ class ManifestPulls:
         except UpstreamRefused:
             raise  # an answer, not a failure: it is gone, or not for us any more
         except (UpstreamError, TimeoutError) as error:
-            reason = str(error) or UpstreamTimedOut.__name__
+            reason = str(error) or f"the upstream did not answer within {limit:g} s"
             log.warning("serving a stale tag", extra={"repository": str(repository), "tag": tag, "reason": reason})
             return PulledManifest(found, Outcome.STALE, repository)
         same = current is not None and current.digest == found.digest

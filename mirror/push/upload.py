@@ -51,6 +51,7 @@ class Uploads:
     async def push_whole(self, place: Place, digest: Digest, chunk: Chunk) -> None:
         """A blob in a single request. Raises DigestInvalid, SizeInvalid, Unsupported."""
         target = writable(self._store, place)
+        await self._store.content.need(chunk.length or 0)
         ingest = self._store.content.receive(digest.algorithm)
         try:
             await _receive(ingest, chunk)
@@ -109,6 +110,7 @@ class Uploads:
             raise BlobUploadUnknown()
         if chunk.start is not None and chunk.start != ingest.size:
             raise OffsetMismatch(ingest.size)
+        await self._store.content.need(chunk.length or 0)
         await _receive(ingest, chunk)
 
 
@@ -116,6 +118,8 @@ async def _receive(ingest: Ingest, chunk: Chunk) -> None:
     """Write a request's body at the end. What came before it broke off stays: the client can go on from there."""
     before = ingest.size
     async for data in chunk.data:
+        if chunk.length is not None and ingest.size + len(data) > before + chunk.length:
+            raise SizeInvalid(detail={"announced": chunk.length})
         await ingest.append(data)
     if chunk.length is not None and ingest.size - before != chunk.length:
         raise SizeInvalid(detail={"announced": chunk.length, "received": ingest.size - before})

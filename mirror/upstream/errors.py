@@ -4,6 +4,8 @@
 class UpstreamError(Exception):
     """Anything that kept an upstream from answering properly. The text is fit for a client: no URL, no secret."""
 
+    upstream = ""  # the host that clients know it by; for the log
+
 
 class UpstreamUnavailable(UpstreamError):
     """It cannot be reached, broke off, or answered 5xx."""

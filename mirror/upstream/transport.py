@@ -6,6 +6,7 @@ redirects are signed.
 """
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -84,6 +85,9 @@ class Transport:
                 async with response:
                     _raise_for(response, redirected=not same_origin(response.url, self.base))
                     yield response
+        except UpstreamError as error:
+            error.upstream = self._config.host
+            raise
         finally:
             self._under_way -= 1
 
@@ -180,6 +184,11 @@ def _raise_for(response: ClientResponse, *, redirected: bool) -> None:
     raise UpstreamBroken(f"the upstream gave an answer that makes no sense here ({status})")
 
 
+def _reason(error: OSError) -> str:
+    """`Connection refused`, without the address that asyncio writes around it."""
+    return os.strerror(error.errno) if error.errno and error.errno > 0 else "no connection"
+
+
 @contextmanager
 def _mapped() -> Iterator[None]:
     """aiohttp's errors as ours. Their own text is left out: it may hold signed URLs, or the body."""
@@ -202,7 +211,7 @@ def _translated(error: Exception) -> UpstreamError:
         case TimeoutError():
             return UpstreamTimedOut("the upstream did not answer in time")
         case ClientConnectorError():
-            return UpstreamUnavailable("the upstream cannot be reached")
+            return UpstreamUnavailable(f"the upstream cannot be reached: {_reason(error.os_error)}")
         case ClientError() | OSError():
             return UpstreamUnavailable(f"the connection to the upstream broke ({type(error).__name__})")
         case _:

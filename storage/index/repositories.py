@@ -1,6 +1,8 @@
 """Rows of repositories."""
 
-from sqlalchemy import Connection, bindparam, insert, select
+from collections.abc import Collection
+
+from sqlalchemy import Connection, and_, bindparam, false, insert, not_, or_, select
 
 from ocispec.names import RepositoryName
 from ocispec.pagination import Page
@@ -32,11 +34,15 @@ def ensure(connection: Connection, repository: Repository, now: float) -> int:
     return int(made[0])
 
 
-def paths(connection: Connection, page: Page) -> tuple[list[str], bool]:
-    """The paths that follow `page.last`, in lexical order, and whether more follow."""
+def paths(connection: Connection, page: Page, upstreams: Collection[str]) -> tuple[list[str], bool]:
+    """The paths that follow `page.last`, in lexical order, and whether more follow; see `Store.catalog`."""
+    hidden = [repositories.c.name.startswith(f"{host}/", autoescape=True) for host in upstreams]
+    reachable = or_(
+        repositories.c.upstream.in_(upstreams), and_(repositories.c.upstream == "", not_(or_(false(), *hidden)))
+    )
     statement = (
         select(repositories.c.path)
-        .where(repositories.c.path > page.last)
+        .where(repositories.c.path > page.last, reachable)
         .order_by(repositories.c.path)
         .limit(page.limit + 1)
     )

@@ -1,6 +1,7 @@
 """The command line as its users have it: a process of its own, its output, its exit code."""
 
 import asyncio
+import json
 import os
 import re
 import signal
@@ -199,10 +200,9 @@ def taken() -> Iterator[int]:
 async def test_port_in_use(program: Program, taken: int) -> None:
     done = await program.run_aside("serve", MIRROR_SERVER__LISTEN=f"127.0.0.1:{taken}")
     assert (done.returncode, done.stdout) == (1, "")
-    last = done.stderr.splitlines()[-1]
-    assert (
-        last
-        == f"error: cannot listen on 127.0.0.1:{taken}: Address already in use; set server.listen to another address"
+    assert done.stderr.splitlines()[-1] == (
+        f"error: cannot listen on 127.0.0.1:{taken}: Address already in use; "
+        "set server.listen (or MIRROR_SERVER__LISTEN) to another address"
     )
     assert "Traceback" not in done.stderr
     await program.serve()  # the store was closed properly
@@ -260,6 +260,25 @@ async def test_sigterm__lets_a_running_download_end(program: Program, hub: FakeH
     assert await asyncio.wait_for(process.wait(), 20) == 0
 
 
+async def test_sigterm__lets_a_push_finish(program: Program) -> None:
+    """The rest of its body is still read; then its connection ends, and so does the server, without waiting longer."""
+    process, url = await program.serve(MIRROR_SERVER__DRAIN_TIMEOUT="20s")
+    path = f"/v2/team/app/blobs/uploads/?digest={DIGEST}"
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(DATA)}\r\n\r\n".encode() + DATA[:1000])
+    await writer.drain()
+    await asyncio.sleep(0.3)
+    process.send_signal(signal.SIGTERM)
+    await until(lambda: "stopping" in (program.folder / "log").read_text())
+    await asyncio.sleep(0.3)
+    writer.write(DATA[1000:])
+    answer = (await asyncio.wait_for(reader.read(), 10)).decode()
+    assert answer.startswith("HTTP/1.1 201 Created\r\n")
+    assert "\r\nConnection: close\r\n" in answer
+    assert await asyncio.wait_for(process.wait(), 10) == 0
+    writer.close()
+
+
 async def test_sigterm__waits_no_longer_than_drain_timeout(program: Program, hub: FakeHub) -> None:
     hub.add_blob(NAME, DATA)
     hub.fault("cdn", Hang("body", 1000))
@@ -270,7 +289,10 @@ async def test_sigterm__waits_no_longer_than_drain_timeout(program: Program, hub
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 20) == 0
         assert 0.4 < time.monotonic() - began < 5
-    assert "Traceback" not in (program.folder / "log").read_text()
+    log = (program.folder / "log").read_text()
+    assert "Traceback" not in log
+    (cut,) = [json.loads(line) for line in log.splitlines() if "cut what was still under way" in line]
+    assert cut["requests"] == 1
 
 
 async def test_sigterm__twice_does_not_wait(program: Program, hub: FakeHub) -> None:

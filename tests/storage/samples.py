@@ -61,7 +61,7 @@ def descriptor(of: Document) -> dict[str, object]:
 def layout_in(folder: Path) -> Layout:
     """The folders of a store."""
     layout = Layout(folder)
-    for path in (layout.uploads, layout.partials, layout.tmp, *layout.blob_folders()):
+    for path in layout.folders():
         path.mkdir(parents=True)
     return layout
 
