@@ -51,8 +51,12 @@ def serve(config: ConfigOption = None) -> None:
     from mirror.config import load_config
 
     loaded = load_config(config, os.environ)
-    logs.configure(loaded.log)
-    asyncio.run(app.serve(loaded))
+    outlet = logs.Outlet()
+    logs.configure(loaded.log, outlet)
+    try:
+        asyncio.run(app.serve(loaded, outlet))
+    finally:
+        outlet.close()
 
 
 @cli.command()

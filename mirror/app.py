@@ -24,7 +24,7 @@ from mirror.http.drain import Drain
 from mirror.http.keys import DRAIN, SERVICES, Services
 from mirror.http.middleware import answering, signing
 from mirror.http.routes import routes
-from mirror.logs import access_log
+from mirror.logs import Stream, access_log
 from mirror.management.delete import Deletions
 from mirror.management.sweep import Sweeper
 from mirror.pull.blob import BlobPulls
@@ -49,6 +49,8 @@ _CLOSING_SECONDS = 1.0
 _STUCK_SECONDS = 120
 # Lazy-pulling clients ask for hundreds of ranges in one header.
 _MAX_HEADER = 64 * 1024
+# Clients send a dozen. What is not complete yet has to be kept, so many long ones are a way to use up the memory.
+_MAX_HEADERS = 48
 
 
 @asynccontextmanager
@@ -94,10 +96,10 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
 
 
 @asynccontextmanager
-async def serving(config: Config) -> AsyncIterator[str]:
+async def serving(config: Config, log_stream: Stream | None = None) -> AsyncIterator[str]:
     """A running server; gives its URL. At the end it stops listening and lets requests finish."""
     async with build(config) as app:
-        access = access_log(config.log)
+        access = access_log(config.log, log_stream)
         runner = web.AppRunner(
             app,
             access_log_class=AccessLogger,
@@ -107,6 +109,7 @@ async def serving(config: Config) -> AsyncIterator[str]:
             auto_decompress=False,
             read_bufsize=_READ_BUFFER,
             max_field_size=_MAX_HEADER,
+            max_headers=_MAX_HEADERS,
         )
         await runner.setup()
         logging.getLogger("aiohttp.server").addFilter(BadRequests())
@@ -137,7 +140,7 @@ def _warn_of_unreachable(names: Names, store: Store) -> None:
         log.warning("pushed repositories are hidden by an upstream", extra={"host": host, "repositories": count})
 
 
-async def serve(config: Config) -> None:
+async def serve(config: Config, log_stream: Stream) -> None:
     """Serve until SIGTERM or SIGINT. A second signal ends the waiting for requests under way."""
     if HttpRequestParser is HttpRequestParserPy:
         raise StartError(
@@ -146,7 +149,7 @@ async def serve(config: Config) -> None:
     _raise_file_limit()
     gc.freeze()  # what is loaded now stays: the collector need not look at it again and again
     stop = asyncio.Event()
-    serving_task = asyncio.create_task(_serve_until(config, stop))
+    serving_task = asyncio.create_task(_serve_until(config, log_stream, stop))
     loop = asyncio.get_running_loop()
 
     def on_signal() -> None:
@@ -161,8 +164,8 @@ async def serve(config: Config) -> None:
         await serving_task
 
 
-async def _serve_until(config: Config, stop: asyncio.Event) -> None:
-    async with serving(config) as url:
+async def _serve_until(config: Config, log_stream: Stream, stop: asyncio.Event) -> None:
+    async with serving(config, log_stream) as url:
         print(f"listening on {url}", flush=True)
         await stop.wait()
         log.info("stopping: no new requests, waiting for those under way")

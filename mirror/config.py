@@ -72,8 +72,9 @@ def parse_listen(value: object) -> Listen:
 
 
 def _shown(value: str) -> str:
-    """The value for an error's text, without a password that somebody put before an @."""
-    return repr(value if "@" not in value else f"********@{value.rpartition('@')[2]}")
+    """The value for an error's text, without a password that somebody put before an @, or a token in the query."""
+    kept, query, _ = (value if "@" not in value else f"********@{value.rpartition('@')[2]}").partition("?")
+    return repr(f"{kept}?********" if query else kept)
 
 
 def _host(value: str) -> str:

@@ -7,18 +7,25 @@ The access log has a shorter way to the same lines: it is written at every reque
 import asyncio
 import json
 import logging
+import os
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii
-from typing import NamedTuple
+from queue import SimpleQueue
+from typing import NamedTuple, Protocol
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from mirror.config import Log
 
+log = logging.getLogger(__name__)
+
+# So many lines (or, of the access log, moments) may wait for a reader that is slow.
+_MAX_WAITING = 10_000
 # Not one of these is ever logged on purpose; should one slip in, its value does not get out.
 _SECRET = frozenset({"authorization", "password", "token", "secret", "cookie"})
 _TIME = structlog.processors.TimeStamper(fmt="iso", utc=True)
@@ -29,8 +36,58 @@ _ACCESS = "mirror.access"
 _MOMENT_SECONDS = 0.05
 
 
-def configure(config: Log) -> None:
-    """Send every log line to standard error in the wanted form. Once, at start."""
+class Stream(Protocol):
+    """Where log lines go."""
+
+    def write(self, text: str, /) -> object: ...
+    def flush(self) -> object: ...
+    def isatty(self) -> bool: ...
+
+
+class Outlet(threading.Thread):
+    """Standard error, behind a thread: whoever reads it may stall, and the server must not.
+
+    What does not fit any more is dropped, and counted.
+    """
+
+    def __init__(self, fd: int = 2) -> None:
+        super().__init__(name="log", daemon=True)
+        # Not sys.stderr: its lock would be held while a write stalls, and Python wants it to end.
+        self._fd, self._dropped = fd, 0
+        self._waiting: SimpleQueue[str | None] = SimpleQueue()
+        self.start()
+
+    def write(self, text: str) -> None:
+        if self._waiting.qsize() < _MAX_WAITING:
+            self._waiting.put(text)
+        else:
+            self._dropped += 1
+
+    def flush(self) -> None:
+        """The thread does it."""
+
+    def isatty(self) -> bool:
+        return os.isatty(self._fd)
+
+    def run(self) -> None:
+        while (text := self._waiting.get()) is not None:
+            # Its reader has gone, or its disk is full: that is no reason to stop serving.
+            with suppress(OSError):
+                rest = memoryview(text.encode(errors="backslashreplace"))
+                while rest:
+                    rest = rest[os.write(self._fd, rest) :]
+            if self._dropped:
+                dropped, self._dropped = self._dropped, 0
+                log.warning("log lines were dropped, for want of a reader", extra={"lines": dropped})
+
+    def close(self) -> None:
+        """Let out what waits, if that goes within a second."""
+        self._waiting.put(None)
+        self.join(1)
+
+
+def configure(config: Log, stream: Stream) -> None:
+    """Send every log line there in the wanted form. Once, at start."""
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
             structlog.stdlib.add_log_level,
@@ -39,9 +96,9 @@ def configure(config: Log) -> None:
             _TIME,
             _mask,
         ],
-        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(config)],
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *_renderers(config, stream)],
     )
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
     root = logging.getLogger()
     root.handlers = [handler]
@@ -67,9 +124,9 @@ class Entry(NamedTuple):
 class AccessLog:
     """Lines of the access log. Those of a moment leave in one write."""
 
-    def __init__(self, config: Log) -> None:
-        self._stream = sys.stderr
-        self._line = _console_line(self._stream.isatty()) if _is_console(config) else json_line
+    def __init__(self, config: Log, stream: Stream) -> None:
+        self._stream = stream
+        self._line = _console_line(stream.isatty()) if _is_console(config, stream) else json_line
         self._waiting: list[str] = []
 
     def add(self, entry: Entry) -> None:
@@ -80,24 +137,23 @@ class AccessLog:
 
     def flush(self) -> None:
         lines, self._waiting = self._waiting, []
-        # Its reader has gone, or its disk is full: that is no reason to break off anybody's connection.
         with suppress(OSError, ValueError):
             self._stream.write("".join(lines))
-            self._stream.flush()
 
 
-def access_log(config: Log) -> AccessLog | None:
+def access_log(config: Log, stream: Stream | None = None) -> AccessLog | None:
     """None where it is not wanted."""
-    return AccessLog(config) if config.access and config.level not in ("warning", "error") else None
+    wanted = config.access and config.level not in ("warning", "error")
+    return AccessLog(config, stream or sys.stderr) if wanted else None
 
 
-def _is_console(config: Log) -> bool:
-    return config.format == "console" or (config.format == "auto" and sys.stderr.isatty())
+def _is_console(config: Log, stream: Stream) -> bool:
+    return config.format == "console" or (config.format == "auto" and stream.isatty())
 
 
-def _renderers(config: Log) -> list[Processor]:
-    if _is_console(config):
-        return [_console(sys.stderr.isatty())]
+def _renderers(config: Log, stream: Stream) -> list[Processor]:
+    if _is_console(config, stream):
+        return [_console(stream.isatty())]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_encode)]
 
 

@@ -26,10 +26,11 @@ def tags(repository: str) -> str:
     return f"/v2/{repository}/tags/list"
 
 
-def referrers(repository: str, digest: Digest, artifact_type: str | None = None) -> str:
+def referrers(repository: str, digest: Digest, artifact_type: str | None = None, last: Digest | None = None) -> str:
     """end-12"""
-    query = f"?artifactType={quote(artifact_type, safe='')}" if artifact_type else ""
-    return f"/v2/{repository}/referrers/{digest}{query}"
+    query = [f"artifactType={quote(artifact_type, safe='')}"] if artifact_type else []
+    query += [f"last={last}"] if last else []
+    return f"/v2/{repository}/referrers/{digest}{'?' if query else ''}{'&'.join(query)}"
 
 
 def catalog() -> str:

@@ -120,7 +120,7 @@ def _load(body: bytes) -> dict[str, object]:
     if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_NODES:
         raise ManifestInvalid("the manifest has too many parts")
     try:
-        value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique)
+        value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_int=_whole_number)
         # What cannot be written again: NaN, 1e400 (more than any float), half of a surrogate pair.
         json.dumps(value, ensure_ascii=False, allow_nan=False).encode()
     except (ValueError, RecursionError) as error:
@@ -136,6 +136,13 @@ def _load(body: bytes) -> dict[str, object]:
         raise ManifestInvalid("schemaVersion: must be 2")
     _check_depth(value)
     return value
+
+
+def _whole_number(text: str) -> int:
+    # Sizes have at most 19 digits. To read one of thousands takes a time that grows with their square.
+    if len(text) > 20:
+        raise ValueError("a number has too many digits")
+    return int(text)
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """The bytes, by digest and nothing else: whose they are, and what they mean, is in the index.
 
 This is the seam where another place for the bytes could be put (docs/decisions/0008): what is above it knows digests
-and lengths, and no path. `tests/storage/test_content.py` is what every such place has to pass.
+and lengths, and no path. `tests/storage/contracts/test_content.py` is what every such place has to pass.
 
 Nothing is served on the strength of a row alone: a file that is missing, or not as long as its row says, counts as not
 there, and the next push or download of it puts it right.
@@ -95,7 +95,7 @@ class Content:
                     if os.fstat(file.fileno()).st_ino == partial.inode:
                         return file
                     file.close()
-            raise StoreUnavailable("the download has ended")
+            raise partial.error or StoreUnavailable("the download has ended")
 
         return await self._disk.run(unit)
 

@@ -17,14 +17,6 @@ class DigestMismatch(StorageError):
         self.expected, self.actual = expected, actual
 
 
-class SizeMismatch(StorageError):
-    """More or fewer bytes than were promised."""
-
-    def __init__(self, expected: int, actual: int) -> None:
-        super().__init__(f"expected {expected} bytes, received {actual}")
-        self.expected, self.actual = expected, actual
-
-
 class SessionUnknown(StorageError):
     """No such upload session in this repository: never begun, ended, cancelled or expired."""
 

@@ -1,7 +1,7 @@
 """The disk, off the loop: one thread hop for a whole unit of work, in pools of our own.
 
-Nothing else in the project opens, writes, renames or removes a file while serving. The loop's default pool is left to
-name look-ups: a slow disk must not stall them, nor they the disk.
+Whatever the store does with a file runs in these pools. The loop's default pool is left to name look-ups (and to the
+few answers that cannot go by sendfile): a slow disk must not stall them, nor they the disk.
 """
 
 import contextlib
@@ -25,15 +25,21 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Disk:
-    """Two bounded pools: one for reading and writing, one for syncing, which can take seconds on a busy disk."""
+    """Bounded pools: for reading and writing, for syncing, which can take seconds on a busy disk, and for reading whole
+    files, which can take minutes."""
 
     def __init__(self, threads: int = 8, sync_threads: int = 16) -> None:
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="disk")
         self._sync_pool = ThreadPoolExecutor(sync_threads, thread_name_prefix="sync")
+        self._long_pool = ThreadPoolExecutor(1, thread_name_prefix="disk-long")
 
     async def run(self, unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run a unit of file work in a thread; an OSError comes out as StoreFull or StoreUnavailable."""
         return await _hop(self._pool, unit, *args, **kwargs)
+
+    async def long(self, unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The same for what reads a whole file: one at a time, so that everything else goes on beside it."""
+        return await _hop(self._long_pool, unit, *args, **kwargs)
 
     async def sync(self, unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The same for units that wait for the device."""
@@ -43,6 +49,7 @@ class Disk:
         """Wait for what is under way, then let the threads go."""
         self._pool.shutdown()
         self._sync_pool.shutdown()
+        self._long_pool.shutdown()
 
 
 async def _hop(pool: ThreadPoolExecutor, unit: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

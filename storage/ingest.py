@@ -99,7 +99,7 @@ class Ingest:
         """Raises DigestMismatch unless the bytes so far are those of `expected`."""
         if expected.algorithm != self._algorithm or self._hasher is None:
             hasher = new_hasher(expected.algorithm)
-            await self._disk.run(self._hash, hasher)
+            await self._disk.long(self._hash, hasher)
             self._algorithm, self._hasher = expected.algorithm, hasher
         actual = self._hasher.hexdigest()
         if actual != expected.hex:
@@ -136,14 +136,14 @@ class Ingest:
 
     async def lock(self) -> None:
         """Take the file for this process alone; raises StoreUnavailable where another one has it."""
-        try:
-            await self._disk.run(self._lock)
-        except StoreUnavailable:
-            raise StoreUnavailable("another process is writing this file") from None
+        await self._disk.run(self._lock)
 
     def _lock(self) -> None:
         with self._descriptor:
-            fcntl.flock(self._open(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                fcntl.flock(self._open(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StoreUnavailable("another process is writing this file") from None
             if not self._is_mine():
                 raise StoreUnavailable("whoever had it has removed it")
 

@@ -157,9 +157,12 @@ class Manifests:
         """The tags after `page.last` in lexical order, and whether more follow."""
         return await self._index.read(lambda connection: tags.names(connection, repository, page))
 
-    async def referrers(self, repository: Repository, subject: Digest, artifact_type: str | None) -> list[Descriptor]:
-        """What refers to `subject` here, oldest first; of one artifact type, if given."""
-        return await self._index.read(lambda connection: rows.referrers(connection, repository, subject, artifact_type))
+    async def referrers(
+        self, repository: Repository, subject: Digest, artifact_type: str | None, after: Digest | None = None
+    ) -> tuple[list[Descriptor], bool]:
+        """What refers to `subject` here, oldest first and beginning after `after`; of one artifact type, if given. As
+        many as a list has room for, and whether more follow."""
+        return await self._index.read(lambda on: rows.referrers(on, repository, subject, artifact_type, after))
 
     async def blob_size(self, repository: Repository, digest: Digest) -> int | None:
         """How long a blob must be by a manifest here that refers to it; None where none does."""

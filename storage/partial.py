@@ -65,6 +65,11 @@ class Partial:
         return self._state is _State.VERIFIED
 
     @property
+    def error(self) -> Exception | None:
+        """Why it failed, if it has."""
+        return self._error
+
+    @property
     def has_failed(self) -> bool:
         return self._state is _State.FAILED
 

@@ -23,10 +23,11 @@ _EVERYTHING = Page(limit=2**31)
 
 @dataclass(frozen=True, slots=True)
 class Referrers:
-    """A referrers index; `filtered` says whether the artifact type was applied to it."""
+    """A referrers index; `filtered` says whether the artifact type was applied to it. After `last` more follow."""
 
     body: bytes
     filtered: bool
+    last: Digest | None = None
 
 
 class Lists:
@@ -72,7 +73,9 @@ class Lists:
         """A page of the repositories that can be asked for, in lexical order, and whether more follow."""
         return await self._store.catalog(page, self._upstreams)
 
-    async def referrers(self, place: Place, subject: Digest, artifact_type: str | None) -> Referrers:
+    async def referrers(
+        self, place: Place, subject: Digest, artifact_type: str | None, after: Digest | None
+    ) -> Referrers:
         """What refers to a manifest. An upstream's repository: what the upstream says, never an empty list of our own.
 
         (Clients believe an empty list and then do not look for the fallback tag: it would hide every signature.)
@@ -80,16 +83,24 @@ class Lists:
         """
         repository = owner(place, self._store.repositories)
         if repository.is_hosted:
-            found = await self._store.manifests.referrers(repository, subject, artifact_type)
-            return Referrers(_index([entry.to_json() for entry in found]), artifact_type is not None)
+            found, more = await self._store.manifests.referrers(repository, subject, artifact_type, after)
+            body = _index([entry.to_json() for entry in found])
+            return Referrers(body, artifact_type is not None, found[-1].digest if more else None)
         try:
-            upstream, key = self._upstreams[repository.upstream], (repository, subject, artifact_type)
-            body = await self._flights.join(key, lambda: upstream.referrers(repository.name, subject, artifact_type))
+            listed = await self._remote_referrers(repository, subject, artifact_type)
         except UpstreamRefused as error:
             raise ManifestUnknown(str(error)) from error
-        if body is None:
+        if listed is None:
             raise ManifestUnknown("the upstream keeps no list of referrers for this", detail={"digest": str(subject)})
-        return _filtered(body, artifact_type)
+        return _filtered(listed, artifact_type)
+
+    async def _remote_referrers(
+        self, repository: Repository, subject: Digest, artifact_type: str | None
+    ) -> bytes | None:
+        async def ask() -> bytes | None:
+            return await self._upstreams[repository.upstream].referrers(repository.name, subject, artifact_type)
+
+        return await self._flights.join((repository, subject, artifact_type), ask)
 
 
 def _cut(names: list[str], page: Page) -> tuple[list[str], bool]:

@@ -9,6 +9,9 @@ from aiohttp.http_exceptions import HttpProcessingError
 from mirror.http.keys import NOTES, Notes
 from mirror.logs import AccessLog, Entry
 
+# Longer than any that means something; what a client sends must not fill the disk with log.
+_MAX_PATH, _MAX_AGENT = 1024, 256
+
 
 class BadRequests(logging.Filter):
     """What is not HTTP at all gets a line, not a traceback: any port scan sends it, and the bytes may hold a secret."""
@@ -32,11 +35,11 @@ class AccessLogger(AbstractAccessLogger):
             Entry(
                 client=request.remote,
                 method=request.method,
-                path=request.path,
+                path=request.path[:_MAX_PATH],
                 status=response.status,
                 sent=_body_length(request, response) if notes.sent is None else notes.sent,
                 seconds=time,
-                agent=request.headers.get("User-Agent", ""),
+                agent=request.headers.get("User-Agent", "")[:_MAX_AGENT],
                 cache=notes.cache,
                 cut=notes.cut,
             )

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from mirror.http import parse, reply
 from ocispec import endpoints
+from ocispec.digest import Digest
 from ocispec.media_types import OCI_INDEX
 from ocispec.pagination import Page, next_link
 
@@ -25,8 +26,12 @@ async def catalog(request: web.Request) -> web.StreamResponse:
 
 async def referrers(request: web.Request) -> web.StreamResponse:
     place, subject = parse.place(request), parse.digest(request)
-    found = await parse.services(request).lists.referrers(place, subject, request.query.get("artifactType"))
+    artifact_type, last = request.query.get("artifactType"), request.query.get("last")
+    after = None if last is None else Digest.parse(last)
+    found = await parse.services(request).lists.referrers(place, subject, artifact_type, after)
     headers = {"OCI-Filters-Applied": "artifactType"} if found.filtered else {}
+    if found.last is not None:
+        headers["Link"] = f'<{endpoints.referrers(place.name, subject, artifact_type, found.last)}>; rel="next"'
     return reply.json(found.body, content_type=OCI_INDEX, headers=headers)
 
 

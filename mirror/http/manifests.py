@@ -6,9 +6,12 @@ from mirror.http import parse, reply
 from mirror.http.body import pieces
 from mirror.http.keys import NOTES
 from ocispec import endpoints
-from ocispec.errors import ManifestTooLarge
+from ocispec.errors import ManifestTooLarge, RequestInvalid
 from ocispec.manifest import MAX_BYTES
 from ocispec.names import Tag
+
+# All of them move in one transaction, which others wait for; and each comes back as a header.
+_MAX_TAGS = 32
 
 
 async def get(request: web.Request) -> web.StreamResponse:
@@ -28,6 +31,8 @@ async def get(request: web.Request) -> web.StreamResponse:
 async def put(request: web.Request) -> web.StreamResponse:
     place, reference = parse.place(request), parse.reference(request)
     tags = [Tag.parse(text) for text in request.query.getall("tag", [])]
+    if len(tags) > _MAX_TAGS:
+        raise RequestInvalid(f"no more than {_MAX_TAGS} tags can be pushed at once")
     parse.refuse_encoding(request)
     body = await _read(request)
     content_type = request.headers.get("Content-Type", "")

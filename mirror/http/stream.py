@@ -5,12 +5,21 @@ answer that cannot be finished is cut, so that no client takes a part for the wh
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from io import FileIO
 
 from aiohttp import web
 
 from mirror.http.keys import NOTES
+from mirror.upstream.errors import UpstreamError
+from ocispec.errors import RegistryError
+from storage.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+# What may go wrong on the way without being a bug; anything else is logged with its traceback.
+_EXPECTED = (ConnectionError, EOFError, UpstreamError, StorageError, RegistryError)
 
 # Where sendfile cannot be used (an answer of unknown length, TLS), blocks of this size are read instead.
 _BLOCK = 256 * 1024
@@ -47,6 +56,8 @@ async def send(
 
 def cut(request: web.Request, error: Exception) -> None:
     """End the connection at once: the only honest way to say that an answer begun cannot be finished."""
+    if not isinstance(error, _EXPECTED):
+        log.error("unexpected error in the middle of an answer", exc_info=error, extra={"path": request.path})
     request[NOTES].cut = "client left" if isinstance(error, ConnectionError) else str(error) or type(error).__name__
     if request.transport is not None:
         request.transport.abort()

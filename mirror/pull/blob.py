@@ -9,7 +9,7 @@ from mirror.pull.download import Downloads
 from mirror.pull.outcome import Outcome
 from mirror.routing import Place, owner
 from mirror.upstream.client import UpstreamClient
-from mirror.upstream.errors import UpstreamBroken, UpstreamRefused
+from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamRefused
 from ocispec.digest import Digest
 from ocispec.errors import BlobUnknown
 from storage.partial import Partial
@@ -110,4 +110,9 @@ class BlobPulls:
         if download is None:
             return await self._fetch(repository, digest)
         download.repositories.add(repository)
+        try:
+            await download.partial.known()
+        except (UpstreamError, BlobUnknown):
+            # What its source did not have, or not so, is nothing to this repository, whose own upstream has it.
+            return await self._fetch(repository, digest)
         return PulledBlob(Outcome.JOINED, partial=download.partial)

@@ -26,6 +26,7 @@ from ocispec.digest import Digest
 from ocispec.errors import BlobUnknown
 from storage.errors import DigestMismatch, StorageError
 from storage.ingest import Ingest
+from storage.locks import KeyedLocks
 from storage.partial import Partial
 from storage.repository import Repository
 from storage.store import Store
@@ -54,7 +55,7 @@ class Downloads:
         self._store, self._upstreams = store, upstreams
         self._running: dict[Digest, Download] = {}
         self._tasks: dict[Download, asyncio.Task[None]] = {}
-        self._starting = asyncio.Lock()
+        self._starting = KeyedLocks()
 
     def find(self, digest: Digest) -> Download | None:
         """The download that is under way, if any."""
@@ -66,7 +67,7 @@ class Downloads:
 
         `expected` is its length where that is known.
         """
-        async with self._starting:
+        async with self._starting.of(digest):
             running = self._running.get(digest)
             if running is not None and running.partial.has_failed:
                 await asyncio.wait([self._tasks[running]])  # until its file is put away

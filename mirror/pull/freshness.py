@@ -8,8 +8,3 @@ def is_fresh(checked_at: float | None, now: float, ttl: float) -> bool:
     fresh for as long as the clock was wrong.
     """
     return checked_at is None or abs(now - checked_at) < ttl
-
-
-def age(checked_at: float | None, now: float) -> int:
-    """Whole seconds since the confirmation, never negative."""
-    return 0 if checked_at is None else max(0, int(now - checked_at))

@@ -102,7 +102,10 @@ class Uploads:
             self._store.uploads.forget(session)
 
     async def cancel(self, session: UploadSession) -> None:
+        """Raises BlobUploadUnknown where it has ended meanwhile."""
         async with session.turn():
+            if session.ended:
+                raise BlobUploadUnknown()
             await self._store.uploads.cancel(session)
 
     async def _append(self, session: UploadSession, ingest: Ingest, chunk: Chunk) -> None:

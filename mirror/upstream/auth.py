@@ -6,7 +6,7 @@ One refresh at a time for each scope: fifty cold pulls of one repository ask for
 import base64
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cachetools import LRUCache
 from yarl import URL
@@ -27,7 +27,7 @@ FetchToken = Callable[[URL, str | None], Awaitable[bytes]]
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    header: str
+    header: str = field(repr=False)
     until: float  # on the monotonic clock: a wall clock that jumps must not keep a dead token alive
 
 

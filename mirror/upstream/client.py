@@ -142,7 +142,7 @@ class UpstreamClient:
             if len(found) > _MAX_TAGS:
                 raise UpstreamBroken(f"the upstream lists more than {_MAX_TAGS} tags")
             if page[1] is None:
-                return found
+                return [name for name in found if is_tag(name)]
             url = page[1]
         raise UpstreamBroken("the upstream's list of tags has no end")
 
@@ -236,4 +236,4 @@ def _tags_of(body: bytes) -> list[str]:
     names = [] if names is None else names
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UpstreamBroken("the upstream's list of tags cannot be read")
-    return [name for name in names if is_tag(name)]
+    return names

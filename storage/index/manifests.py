@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, bindparam, delete, select
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 
 from ocispec.descriptor import Descriptor
@@ -25,6 +25,10 @@ class ManifestRow:
     size: int
     checked_at: float | None = None
 
+
+# A list of referrers is no longer than a manifest may be; the rest is another page.
+_LIST_BYTES = 2 * 2**20
+_ENTRY_BYTES = 512
 
 _OF_REPOSITORY = (repositories.c.upstream == bindparam("upstream"), repositories.c.name == bindparam("name"))
 _BY_DIGEST = (
@@ -117,21 +121,36 @@ def child_size(connection: Connection, repository: Repository, digest: Digest) -
 
 
 def referrers(
-    connection: Connection, repository: Repository, subject: Digest, artifact_type: str | None
-) -> list[Descriptor]:
-    """The manifests whose subject is this digest, oldest first (distribution-spec, "Listing Referrers")."""
+    connection: Connection,
+    repository: Repository,
+    subject: Digest,
+    artifact_type: str | None,
+    after: Digest | None = None,
+) -> tuple[list[Descriptor], bool]:
+    """Manifests whose subject is this digest, oldest first (distribution-spec, "Listing Referrers"): as many as a list
+    has room for, beginning after `after`; and whether more follow."""
     wanted: list[ColumnElement[bool]] = [*_OF_REPOSITORY, manifests.c.subject == bindparam("subject")]
     if artifact_type is not None:
         wanted.append(manifests.c.artifact_type == artifact_type)
+    order = (manifests.c.created_at, manifests.c.digest)
+    if after is not None:
+        same = select(*order).join(repositories, repositories.c.id == manifests.c.repository_id).where(*_OF_REPOSITORY)
+        here = same.where(manifests.c.digest == str(after))
+        wanted.append(tuple_(*order) > here.scalar_subquery())
     columns = (manifests.c.media_type, manifests.c.digest, manifests.c.size)
     statement = (
         select(*columns, manifests.c.artifact_type, manifests.c.annotations)
         .join(repositories, repositories.c.id == manifests.c.repository_id)
         .where(*wanted)
-        .order_by(manifests.c.created_at, manifests.c.digest)
+        .order_by(*order)
     )
-    rows = connection.execute(statement, {**key(repository), "subject": str(subject)})
-    return [
-        Descriptor(media_type, Digest.parse(digest), size, kind, json.loads(annotations or "{}"))
-        for media_type, digest, size, kind, annotations in rows
-    ]
+    found: list[Descriptor] = []
+    room = _LIST_BYTES
+    for media_type, digest, size, kind, annotations in connection.execute(
+        statement, {**key(repository), "subject": str(subject)}
+    ):
+        room -= len(annotations or "") + _ENTRY_BYTES
+        if room < 0 and found:
+            return found, True
+        found.append(Descriptor(media_type, Digest.parse(digest), size, kind, json.loads(annotations or "{}")))
+    return found, False

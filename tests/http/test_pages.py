@@ -1,13 +1,15 @@
 """Lists, page by page: whatever the size of the pages, together they are the list, in order, each entry once."""
 
+import json
 import random
 import re
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.conftest import Answer, RunningMirror
-from tests.fakes.images import make_image
+from tests.fakes.images import Image, digest_of, make_image
 from tests.fakes.upstream import FakeHub
 from tests.mirror.push.pushing import push_blob, push_image, put_manifest
 from tests.mirror.wire import NAME, fetch, manifest
@@ -18,9 +20,9 @@ TAGS = ["a", "a.b", "a-b", "a_b", "aa", "ab", "A", "B", "Z", "_", "0", "00", "1"
 NAMES = ["a", "a/b", "a/b/c", "a-b", "a.b", "a0", "aa", "aa/b", "ab", "b", "b__c", "z/z/z"]
 
 
-async def walk(mirror: RunningMirror, path: str, key: str, n: int | None) -> list[list[str]]:
+async def walk(mirror: RunningMirror, path: str, key: str, n: int | None) -> list[list[Any]]:
     """Follow the Link headers to the end; the pages."""
-    pages: list[list[str]] = []
+    pages: list[list[Any]] = []
     following: str | None = path if n is None else f"{path}?n={n}"
     while following is not None:
         answer: Answer = await mirror.get(following)
@@ -103,3 +105,34 @@ async def test_page_is_no_longer_than_a_thousand(hub: FakeHub, mirror: RunningMi
         pages = await walk(mirror, f"/v2/{NAME}/tags/list", "tags", n)
         assert [len(page) for page in pages] == [1000, 1000, 500]
         assert [tag for page in pages for tag in page] == tags
+
+
+async def test_referrers_with_long_annotations(mirror: RunningMirror) -> None:
+    """A list is no longer than a manifest may be; what has no room in it is on the next page."""
+    await push_image(mirror, IMAGE, "v1")
+    pushed = []
+    for number in range(40):
+        body = referring(IMAGE, {"number": str(number), "long": "x" * 60_000})
+        assert (await put_manifest(mirror, digest_of(body), body)).status == 201
+        pushed.append(digest_of(body))
+    path = f"/v2/team/app/referrers/{IMAGE.digest}"
+    pages = await walk(mirror, path, "manifests", None)
+    assert len(pages) == 2
+    found = [entry["digest"] for page in pages for entry in page]
+    assert sorted(found) == sorted(pushed)
+    too_long = referring(IMAGE, {"long": "x" * 70_000})
+    assert (await put_manifest(mirror, digest_of(too_long), too_long)).status == 400
+
+
+def referring(to: Image, annotations: dict[str, str]) -> bytes:
+    document = json.loads(to.manifest)
+    subject = {"mediaType": document["mediaType"], "digest": to.digest, "size": len(to.manifest)}
+    return json.dumps({**document, "subject": subject, "annotations": annotations}).encode()
+
+
+async def test_more_tags_than_can_be_pushed_at_once(mirror: RunningMirror) -> None:
+    await push_image(mirror, IMAGE, "v1")
+    for number, status in ((32, 201), (33, 400)):
+        tags = "&".join(f"tag=t{n}" for n in range(number))
+        answer = await put_manifest(mirror, f"{IMAGE.digest}?{tags}", IMAGE.manifest)
+        assert answer.status == status

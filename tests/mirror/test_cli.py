@@ -15,7 +15,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
-from aiohttp import ClientSession
+from aiohttp import ClientSession, ClientTimeout
 
 from mirror import __version__
 from tests.fakes.faults import Hang
@@ -55,15 +55,15 @@ class Program:
         """The same, while this loop goes on."""
         return await asyncio.to_thread(self.run, *arguments, **environment)
 
-    async def serve(self, **environment: str) -> tuple[asyncio.subprocess.Process, str]:
-        """A running server and its URL."""
+    async def serve(self, stderr: int | None = None, /, **environment: str) -> tuple[asyncio.subprocess.Process, str]:
+        """A running server and its URL; `stderr` instead of the file `log`."""
         with (self.folder / "log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "mirror", "serve"),
                 env=self.environment | environment,
                 cwd=self.folder,
                 stdout=asyncio.subprocess.PIPE,
-                stderr=log,
+                stderr=log if stderr is None else stderr,
             )
         self._started.append(process)
         assert process.stdout is not None
@@ -306,6 +306,22 @@ async def test_sigterm__twice_does_not_wait(program: Program, hub: FakeHub) -> N
         process.send_signal(signal.SIGTERM)
         await asyncio.wait_for(process.wait(), 10)
     assert process.returncode == 0
+
+
+async def test_log_that_nobody_reads(program: Program) -> None:
+    """A pipe takes 64 KiB; then whoever writes to it waits. The server must not."""
+    nobody_reads, stderr = os.pipe()
+    process, url = await program.serve(stderr)
+    os.close(stderr)
+    async with ClientSession(timeout=ClientTimeout(total=10)) as session:
+        for number in range(300):
+            async with session.get(f"{url}/v2/{'x' * 900}/{number}") as answer:
+                assert answer.status == 404
+        async with session.get(f"{url}/healthz") as answer:
+            assert answer.status == 200
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 20) == 0
+    os.close(nobody_reads)
 
 
 async def test_without_the_c_parser(program: Program) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mirror.pull.freshness import age, is_fresh
+from mirror.pull.freshness import is_fresh
 
 NOW = 1_700_000_000.0
 DAY = 86_400.0
@@ -27,11 +27,3 @@ DAY = 86_400.0
 )
 def test_is_fresh(checked_at: float | None, ttl: float, fresh: bool) -> None:
     assert is_fresh(checked_at, NOW, ttl) is fresh
-
-
-@pytest.mark.parametrize(
-    ("checked_at", "seconds"),
-    [(None, 0), (NOW, 0), (NOW - 0.9, 0), (NOW - 1.0, 1), (NOW - 59.99, 59), (NOW + 1.0, 0), (NOW + DAY, 0)],
-)
-def test_age__whole_seconds_never_negative(checked_at: float | None, seconds: int) -> None:
-    assert age(checked_at, NOW) == seconds

@@ -16,7 +16,7 @@ from ocispec.digest import Digest
 from storage import ingest as module
 from storage.errors import DigestMismatch, StoreFull, StoreUnavailable
 from storage.files import Disk
-from storage.ingest import Ingest
+from storage.ingest import _PIECE, Ingest
 from tests.storage.samples import open_files, random_bytes
 
 DIGEST, DATA = random_bytes("ingest", 100_000)
@@ -239,6 +239,28 @@ async def test_a_full_disk_leaves_the_file_as_it_was_until_there_is_space(disk: 
     await ingest.verify(DIGEST)
     await ingest.publish(final, nothing)
     assert final.read_bytes() == DATA
+
+
+async def test_a_hash_that_is_ahead_of_a_write_that_failed_is_forgotten(
+    disk: Disk, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first piece is written and hashed, the second one fails: both have to be taken back."""
+    data = DATA * (3 * _PIECE // len(DATA))
+    original = os.pwrite
+
+    def failing_behind_the_first(fd: int, piece: memoryview, offset: int) -> int:
+        if offset >= _PIECE:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return original(fd, piece, offset)
+
+    ingest = await appended(disk, path, b"")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "pwrite", failing_behind_the_first)
+        with pytest.raises(StoreFull):
+            await ingest.append(data)
+    assert ingest.size == path.stat().st_size == 0
+    await ingest.append(data)
+    await ingest.verify(Digest.of(data))
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO])

@@ -246,17 +246,17 @@ async def test_referrers_are_listed_oldest_first_and_by_type(store: Store, clock
         await put_manifest(store, APP, signatures[-1])
     await put_manifest(store, WEB, signatures[0])
     await put_manifest(store, APP, IMAGE)
-    found = await store.manifests.referrers(APP, IMAGE.digest, None)
+    found, follow = await store.manifests.referrers(APP, IMAGE.digest, None)
+    assert not follow
     assert {entry.digest for entry in found} == {what.digest for what in signatures}
-    assert [entry.digest for entry in await store.manifests.referrers(APP, IMAGE.digest, "sbom")] == [
-        signatures[1].digest
-    ]
+    ((sbom,), _) = await store.manifests.referrers(APP, IMAGE.digest, "sbom")
+    assert sbom.digest == signatures[1].digest
     assert found[-1].digest == signatures[1].digest
     entry = found[-1]
     assert (entry.artifact_type, entry.annotations, entry.size) == ("sbom", {"number": "1"}, len(signatures[1].body))
-    assert await store.manifests.referrers(APP, OTHER.digest, None) == []
+    assert await store.manifests.referrers(APP, OTHER.digest, None) == ([], False)
     assert await store.manifests.delete(APP, signatures[1].digest)
-    assert await store.manifests.referrers(APP, IMAGE.digest, "sbom") == []
+    assert await store.manifests.referrers(APP, IMAGE.digest, "sbom") == ([], False)
 
 
 async def test_how_long_a_blob_must_be_is_what_a_manifest_here_says(store: Store) -> None:

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from tests.conftest import Clock, RunningMirror
+from tests.fakes.faults import Status
 from tests.fakes.images import Image, digest_of, make_image, make_index
 from tests.fakes.upstream import FakeHub
 from tests.mirror.wire import NAME, blob, cold_blob, cold_manifest, fetch, here, manifest, stored
@@ -174,3 +175,18 @@ async def test_blob__from_an_upstream_that_does_not_redirect(hub: FakeHub, mirro
     assert (await fetch(mirror, blob(digest))).full_body == b"straight" * 5000
     assert hub.log()[-1] == f"registry GET {blob(digest)} 200"
     assert hub.count("cdn") == 0
+
+
+@pytest.mark.parametrize("reference", ["latest", IMAGE.digest])
+async def test_pull__another_manifest_than_the_one_that_is_named(
+    hub: FakeHub, mirror: RunningMirror, reference: str
+) -> None:
+    """It is a good manifest, only not this one: what is asked for, or claimed, by digest has to have that digest."""
+    hub.add_image(NAME, "latest", IMAGE)
+    other = make_image("another", [10])
+    headers = {"Content-Type": other.media_type, "Docker-Content-Digest": IMAGE.digest}
+    hub.fault("manifest", Status(200, headers, other.manifest), times=1)
+    answer = await mirror.get(manifest(reference))
+    assert (answer.status, answer.json()["errors"][0]["code"]) == (502, "UPSTREAM_FAILED")
+    assert stored(mirror) == set()
+    assert (await mirror.get(manifest(reference))).body == IMAGE.manifest

@@ -202,3 +202,20 @@ async def test_fifty_clients_share_one_failure(hub: FakeHub, server: Server) -> 
     assert hub.count("registry", "GET") == 1 + 3  # the challenge, and three tries in all
     await hub.start("cdn")
     assert (await fetch(mirror, blob(DIGEST))).full_body == DATA
+
+
+async def test_who_joined_a_download_that_its_source_refuses_gets_it_from_its_own(
+    hub: FakeHub, mirror: RunningMirror
+) -> None:
+    """Anybody can ask for a digest under a name that does not have it; it must not be their answer that others get."""
+    hub.add_blob(NAME, DATA)
+    hub.add_blob("no/such", b"something else")
+    hub.fault("blob", Hang("headers"), match="no/such", times=1)
+    wrong = asyncio.create_task(fetch(mirror, blob(DIGEST, "no/such")))
+    await until(lambda: hub.count("registry", path_contains="no/such/blobs") == 2)  # challenged, and asked again
+    right = asyncio.create_task(fetch(mirror, blob(DIGEST)))
+    await asyncio.sleep(0.2)
+    assert not right.done()
+    hub.release()
+    assert (await wrong).status == 404
+    assert (await right).full_body == DATA

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from mirror.http.keys import SERVICES
 from tests.conftest import Clock, RunningMirror, config_for, running
 from tests.fakes.images import digest_of, random_blob
 from tests.fakes.upstream import FakeHub
@@ -155,3 +156,16 @@ async def test_external_url_is_what_locations_begin_with(hub: FakeHub, tmp_path:
         assert answer.headers["Location"].startswith(f"https://mirror.example.com{uploads()}")
         created = await mirror.post(f"{uploads()}?digest={DIGEST}", data=DATA)
         assert created.headers["Location"] == f"https://mirror.example.com{blob(DIGEST, REPOSITORY)}"
+
+
+@pytest.mark.parametrize("what", ["append", "cancel"])
+async def test_whoever_waited_while_a_session_ended_is_told(mirror: RunningMirror, what: str) -> None:
+    """Its file has another name by then; what comes now must not be written into it, nor called cancelled."""
+    location = await begin(mirror)
+    uploads_of = mirror.application[SERVICES].uploads
+    session = await uploads_of.find(mirror.application[SERVICES].names.read(REPOSITORY), location.rpartition("/")[2])
+    async with session.turn():
+        late = asyncio.create_task(patch(mirror, location, b"x") if what == "append" else mirror.delete(location))
+        await asyncio.sleep(0.1)
+        session.ended = True
+    assert code(await late) == (404, "BLOB_UPLOAD_UNKNOWN")

@@ -242,11 +242,13 @@ async def test_referrers_oldest_first_and_by_type(index: StoreIndex) -> None:
     referring = [image(DIGEST, subject=subject, artifactType=kind) for kind in ("b/sbom", "a/signature")]
     for now, what in enumerate(referring):
         await index.write(partial(with_manifest, what=what, now=now))
-    found = await index.read(lambda on: manifests.referrers(on, APP, IMAGE.digest, None))
+    found, _ = await index.read(lambda on: manifests.referrers(on, APP, IMAGE.digest, None))
     assert [entry.digest for entry in found] == [what.digest for what in referring]
-    found = await index.read(lambda on: manifests.referrers(on, APP, IMAGE.digest, "a/signature"))
+    after, _ = await index.read(lambda on: manifests.referrers(on, APP, IMAGE.digest, None, referring[0].digest))
+    assert [entry.digest for entry in after] == [referring[1].digest]
+    found, _ = await index.read(lambda on: manifests.referrers(on, APP, IMAGE.digest, "a/signature"))
     assert [entry.digest for entry in found] == [referring[1].digest]
-    assert await index.read(lambda on: manifests.referrers(on, NGINX, IMAGE.digest, None)) == []
+    assert await index.read(lambda on: manifests.referrers(on, NGINX, IMAGE.digest, None)) == ([], False)
 
 
 # Upload sessions.
