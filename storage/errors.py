@@ -8,6 +8,8 @@ from ocispec.digest import Digest
 class StorageError(Exception):
     """Anything the store can report."""
 
+    file = ""  # which one it was about, for the log; the text may reach a client, and has no path in it
+
 
 class DigestMismatch(StorageError):
     """The bytes received do not hash to the digest that was promised for them."""

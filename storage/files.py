@@ -62,8 +62,9 @@ async def _hop(pool: ThreadPoolExecutor, unit: Callable[P, T], *args: P.args, **
 def storage_error(error: OSError) -> StorageError:
     """What an error of the operating system means for the store."""
     reason = error.strerror or type(error).__name__
-    reason += f" ({error.filename})" if error.filename else ""
-    return StoreFull(reason) if error.errno in _FULL else StoreUnavailable(reason)
+    found = StoreFull(reason) if error.errno in _FULL else StoreUnavailable(reason)
+    found.file = str(error.filename or "")
+    return found
 
 
 def write_at(fd: int, data: bytes | memoryview, offset: int) -> int:

@@ -83,7 +83,9 @@ def _translate(error: Exception, path: str) -> RegistryError | None:
         case RegistryError():
             return error
         case StorageError():
-            log.error("the store cannot serve a request", extra={"path": path, "reason": str(error)})
+            log.error(
+                "the store cannot serve a request", extra={"path": path, "reason": str(error), "file": error.file}
+            )
             return StorageFull() if isinstance(error, StoreFull) else Unavailable(headers={"Retry-After": "5"})
         case UpstreamError():
             facts = {"path": path, "upstream": error.upstream, "reason": str(error)}
