@@ -78,7 +78,7 @@ def draw(report: Report) -> str:
 
 
 def _title(report: Report) -> Iterator[str]:
-    names = "registry-mirror beside Distribution 3.1, Debian's docker-registry 2.8, and nginx"
+    names = "registry-mirror beside Distribution, old and new, and nginx"
     yield f'<title id="title">{escape(names)}: shorter bars are better</title>'
     yield _text(_MARGIN, 40, names, "title")
     explanation = (
@@ -142,11 +142,8 @@ def _subtitle(row: Row, results: Results) -> str:
     said = [row.metrics[0].title]
     for bar in row.bars:
         if bar.kind is Kind.ALWAYS:
-            counts = [
-                f"{_short(row.peers[peer])} {figures.amount(figure.median, '')}"
-                for peer in row.peers
-                if (figure := results.spread(peer, bar.metric))
-            ]
+            known = (results.spread(peer, bar.metric) for peer in row.peers)
+            counts = [figures.amount(figure.median, "") for figure in known if figure]
             said.append(f"{row.metric(bar.metric).title}: {', '.join(counts)}")
     return "; ".join(said)
 
