@@ -56,11 +56,11 @@ class BlobPulls:
         size = await self._store.blobs.size(repository, digest)
         if size is not None:
             return size, Outcome.HIT
-        if repository.is_hosted or repository not in self._store.repositories:
-            raise BlobUnknown(detail={"digest": str(digest)})
         download = self._downloads.find(digest)
         if download is not None and repository in download.repositories and download.partial.total is not None:
-            return download.partial.total, Outcome.JOINED
+            return download.partial.total, Outcome.JOINED  # also while it is here, and not yet linked
+        if repository.is_hosted or repository not in self._store.repositories:
+            raise BlobUnknown(detail={"digest": str(digest)})
         return await self._remote_size(repository, digest), Outcome.MISS
 
     async def _remote_size(self, repository: Repository, digest: Digest) -> int:
