@@ -232,7 +232,7 @@ def _refuse_near_misses(environment: Mapping[str, str]) -> None:
         for key in _keys(field.annotation):
             meant = f"{_PREFIX}{section}__{key}".upper()
             for name in (f"{_PREFIX}{section}_{key}".upper(), f"{_PREFIX}{key}".upper()):
-                if name in environment and name != "MIRROR_CONFIG":
+                if name in environment:
                     raise ConfigError(f"{name}: not known; did you mean {meant}?")
 
 
