@@ -24,6 +24,7 @@ from mirror.http.drain import Drain
 from mirror.http.keys import DRAIN, SERVICES, Services
 from mirror.http.middleware import answering, signing
 from mirror.http.routes import routes
+from mirror.http.warm import warm_first
 from mirror.logs import Stream, access_log
 from mirror.management.delete import Deletions
 from mirror.management.sweep import Sweeper
@@ -112,6 +113,8 @@ async def serving(config: Config, log_stream: Stream | None = None) -> AsyncIter
             max_headers=_MAX_HEADERS,
         )
         await runner.setup()
+        assert runner.server is not None, "it has been set up"
+        runner.server.request_handler = warm_first(app[SERVICES], app[DRAIN], runner.server.request_handler)
         logging.getLogger("aiohttp.server").addFilter(BadRequests())
         try:
             listener = listen(config.server.listen)

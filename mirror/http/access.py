@@ -1,6 +1,7 @@
 """A line for each request at its end: what was asked, what was answered, how much of it left, and why."""
 
 import logging
+from time import time as clock
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractAccessLogger
@@ -33,6 +34,7 @@ class AccessLogger(AbstractAccessLogger):
         notes = request.get(NOTES) or Notes()  # what is not HTTP came by no handler
         self.logger.add(
             Entry(
+                at=clock(),
                 client=request.remote,
                 method=request.method,
                 path=request.path[:_MAX_PATH],

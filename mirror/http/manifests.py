@@ -18,11 +18,9 @@ async def get(request: web.Request) -> web.StreamResponse:
     """GET and HEAD. The stored bytes as they are, whatever Accept says: another form would have another digest."""
     pulls = parse.services(request).manifest_pulls
     place, reference = parse.place(request), parse.reference(request)
-    pulled = pulls.recall(place, reference) or await pulls.get(place, reference)
+    pulled = await pulls.get(place, reference)
     request[NOTES].cache = pulled.outcome
-    headers = reply.content_headers(pulled.manifest.digest, pulled.outcome)
-    headers["Content-Type"] = pulled.manifest.media_type
-    headers["X-Content-Type-Options"] = "nosniff"
+    headers = reply.manifest_headers(pulled.manifest.digest, pulled.manifest.media_type, pulled.outcome)
     if reply.matches(request, pulled.manifest.digest):
         return web.Response(status=304, headers=headers)
     return web.Response(body=pulled.manifest.body, headers=headers)

@@ -28,6 +28,9 @@ from storage.errors import StorageError, StoreFull
 
 log = logging.getLogger(__name__)
 
+# What every answer carries; not which versions of what it is made with.
+SIGNATURE = {hdrs.SERVER: "registry-mirror", "Docker-Distribution-Api-Version": "registry/2.0"}
+
 Signer = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 
 
@@ -54,9 +57,7 @@ def answering(drain: Drain) -> Middleware:
 
 def signing(drain: Drain) -> Signer:
     async def sign(_request: web.Request, response: web.StreamResponse) -> None:
-        """What every answer carries; not which versions of what it is made with."""
-        response.headers[hdrs.SERVER] = "registry-mirror"
-        response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
+        response.headers.update(SIGNATURE)
         if drain.stopping:
             response.force_close()
             response.headers[hdrs.CONNECTION] = "close"

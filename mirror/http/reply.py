@@ -27,6 +27,14 @@ def content_headers(digest: Digest, outcome: Outcome) -> dict[str, str]:
     return {DIGEST: str(digest), "ETag": digest.etag, CACHE: outcome.value}
 
 
+def manifest_headers(digest: Digest, media_type: str, outcome: Outcome) -> dict[str, str]:
+    return {
+        **content_headers(digest, outcome),
+        "Content-Type": media_type,
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
 def matches(request: web.Request, digest: Digest) -> bool:
     """Whether the client has this content already (If-None-Match, RFC 9110, 13.1.2)."""
     asked = request.headers.get("If-None-Match")

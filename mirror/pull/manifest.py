@@ -50,6 +50,8 @@ class ManifestPulls:
 
     async def get(self, place: Place, reference: Reference) -> PulledManifest:
         """Raises ManifestUnknown, or UpstreamError where nobody could be asked and nothing is here."""
+        if recalled := self.recall(place, reference):
+            return recalled
         repository = owner(place, self._store.repositories)
         found = await self._store.manifests.find(repository, reference)
         if repository.is_hosted or (found is not None and self._serves(repository, found)):

@@ -133,7 +133,10 @@ async def test_tag__that_cannot_be_asked_about_is_served_stale(
     assert hub.count("registry") == hub.count("registry", "HEAD") == requests
     hub.clear_faults()
     hub.clear()
-    assert await asked(warm) == (200, "revalidated", OLD.manifest)
+    status, outcome, body = await asked(warm)
+    assert (status, body) == (200, OLD.manifest)
+    # A question that hung may have got its answer by now.
+    assert outcome == "revalidated" or (isinstance(fault, Hang) and outcome == "hit")
 
 
 @pytest.mark.parametrize(("code", "requests"), [(401, 2), (403, 1), (404, 1)])

@@ -1,0 +1,110 @@
+"""The short way of a warm pull: a manifest that is in memory is answered before anything else is set in motion.
+
+It gives exactly what `manifests.get` gives, from the same use case, and leaves to it whatever is not plain. The router,
+the middleware and the making of headers cost more than all the rest of such a pull (docs/decisions/0010).
+"""
+
+import re
+import time
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from functools import lru_cache
+
+from aiohttp import HttpVersion11, hdrs, web
+
+from mirror.http import reply
+from mirror.http.drain import Drain
+from mirror.http.keys import NOTES, Notes, Services
+from mirror.http.middleware import SIGNATURE
+from mirror.pull.outcome import Outcome
+from mirror.routing import Place
+from ocispec.digest import Digest
+from ocispec.errors import RegistryError
+from ocispec.names import Reference, parse_reference
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+# What clients write, to the letter; any other spelling of the same is for the router to read.
+_TARGET = re.compile(r"/v2/([a-z0-9._/-]+)/manifests/([A-Za-z0-9._:-]+)(?:\?ns=([A-Za-z0-9.:-]+))?", re.ASCII)
+_REMEMBERED = 4096
+
+
+def warm_first(services: Services, drain: Drain, behind: Handler) -> Handler:
+    """A handler of all requests, which hands to `behind` what it cannot answer at once."""
+    read = lru_cache(_REMEMBERED)(lambda target: _read(services, target))
+    recall = services.manifest_pulls.recall
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        if not _is_plain(request) or drain.stopping or (asked := read(request.raw_path)) is None:
+            return await behind(request)
+        pulled = recall(*asked)
+        if pulled is None:
+            return await behind(request)
+        manifest = pulled.manifest
+        body = b"" if request.method == hdrs.METH_HEAD else manifest.body
+        request[NOTES] = Notes(cache=pulled.outcome, sent=len(body))
+        return _Ready(_head(manifest.digest, manifest.media_type, len(manifest.body), pulled.outcome), body)
+
+    return handle
+
+
+class _Ready(web.StreamResponse):
+    """An answer that needs nothing but its date: one write, past everything that makes an answer of parts."""
+
+    def __init__(self, head: bytes, body: bytes) -> None:
+        super().__init__()
+        self._parts = head, body
+
+    @property
+    def keep_alive(self) -> bool:
+        return True
+
+    async def prepare(self, request: web.BaseRequest) -> None:
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client has gone")
+        head, body = self._parts
+        transport.write(b"%bDate: %b\r\n\r\n%b" % (head, _date(int(time.time())), body))
+        if transport.get_write_buffer_size() > 0:
+            await request.writer.drain()
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """It is all written."""
+
+
+def _is_plain(request: web.BaseRequest) -> bool:
+    headers = request.headers
+    return (
+        request.method in (hdrs.METH_GET, hdrs.METH_HEAD)
+        and request.version == HttpVersion11
+        and request.keep_alive
+        and hdrs.IF_NONE_MATCH not in headers
+        and hdrs.EXPECT not in headers
+    )
+
+
+def _read(services: Services, target: str) -> tuple[Place, Reference] | None:
+    match = _TARGET.fullmatch(target)
+    if match is None:
+        return None
+    try:
+        return services.names.read(match[1], match[3]), parse_reference(match[2])
+    except RegistryError:
+        return None
+
+
+@lru_cache(_REMEMBERED)
+def _head(digest: Digest, media_type: str, length: int, outcome: Outcome) -> bytes:
+    """Status line and headers of a manifest, all but the date."""
+    headers = {
+        **reply.manifest_headers(digest, media_type, outcome),
+        hdrs.CONTENT_LENGTH: str(length),
+        **SIGNATURE,
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    return f"HTTP/1.1 200 OK\r\n{lines}".encode("latin-1")
+
+
+@lru_cache(1)
+def _date(second: int) -> bytes:
+    return formatdate(second, usegmt=True).encode()
