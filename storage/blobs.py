@@ -70,7 +70,7 @@ class Blobs:
         Raises DigestMismatch, with the ingest untouched; and whatever `record` raises, with nothing recorded.
         """
         await ingest.verify(digest)
-        size, now = ingest.size, self._clock()
+        size, now = ingest.length, self._clock()
 
         def unit(connection: Connection) -> T:
             rows.add(connection, digest, size, now)
@@ -93,7 +93,8 @@ class Blobs:
 
         def record(connection: Connection) -> None:
             rows.link(connection, repositories.ensure(connection, repository, now), digest, now)
-            sessions.remove(connection, session.id)
+            if session.begun_at is None:
+                sessions.remove(connection, session.id)
 
         await self.publish(session.ingest, digest, record)
         self._known.add(repository)

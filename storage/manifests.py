@@ -99,7 +99,7 @@ class Manifests:
     ) -> None:
         ingest = self._content.receive(digest.algorithm)
         try:
-            await ingest.append(body)
+            await ingest.conclude(body)
             await self._blobs.publish(ingest, digest, record)
         except BaseException:
             await ingest.discard()

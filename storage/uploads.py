@@ -2,17 +2,20 @@
 
 A session outlives the request, the connection and the server: its file says how far it is, its row says whose it is.
 Only the running hash is kept in memory; a session found again after a restart is hashed once more when it ends.
+
+One that has no bytes yet has nothing to lose, and most end at once: its row is written when it has lived for a moment
+(docs/decisions/0011).
 """
 
 import asyncio
+import contextlib
 import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from functools import partial
 
 from ocispec.names import RepositoryName
-from storage.errors import SessionUnknown, StoreUnavailable
+from storage.errors import SessionUnknown, StorageError, StoreUnavailable
 from storage.files import Disk, modified, remove
 from storage.index import sessions
 from storage.index.unit import StoreIndex
@@ -24,13 +27,16 @@ from storage.locks import KeyedLocks
 _MAX_OPEN = 256
 # How long a request waits for another one that is writing to the same session.
 _TURN_SECONDS = 10
+# How long a session may be without its row.
+_MOMENT_SECONDS = 0.05
 
 
 class UploadSession:
     """One push in progress. Whoever holds its turn may write to `ingest`."""
 
-    def __init__(self, session_id: str, repository: RepositoryName, ingest: Ingest) -> None:
-        self.id, self.repository, self.ingest = session_id, repository, ingest
+    def __init__(self, session_id: str, repository: RepositoryName, ingest: Ingest, begun_at: float | None) -> None:
+        """`begun_at` None: it has a row, which knows."""
+        self.id, self.repository, self.ingest, self.begun_at = session_id, repository, ingest, begun_at
         self.ended = False  # published or cancelled: whoever waited for a turn comes too late
         self._turn = asyncio.Lock()
         self._users = 0
@@ -45,7 +51,7 @@ class UploadSession:
         """Whether nobody has its turn or waits for it: between two turns the lock alone would say so, too."""
         return self._users == 0
 
-    @asynccontextmanager
+    @contextlib.asynccontextmanager
     async def turn(self) -> AsyncIterator[Ingest]:
         """Write alone; raises StoreUnavailable where another request does not let go of the session."""
         self._users += 1
@@ -73,14 +79,43 @@ class Uploads:
         self._disk, self._layout, self._index, self._clock = disk, layout, index, clock
         self._open: OrderedDict[str, UploadSession] = OrderedDict()
         self._finding = KeyedLocks()
+        self._recording: asyncio.Task[None] | None = None
 
     async def start(self, repository: RepositoryName) -> UploadSession:
+        if len(self._open) >= _MAX_OPEN:
+            await self._record_idle()  # so that some can be closed
         session_id = secrets.token_hex(16)
         ingest = Ingest(self._disk, self._layout.upload(session_id))
-        now = self._clock()
-        # Nobody was promised anything yet: the row need not survive a power cut.
-        await self._index.write(lambda on: sessions.add(on, session_id, repository, now), durable=False)
-        return await self._remember(UploadSession(session_id, repository, ingest))
+        session = await self._remember(UploadSession(session_id, repository, ingest, self._clock()))
+        if self._recording is None or self._recording.done():
+            self._recording = asyncio.create_task(self._record_soon())
+        return session
+
+    async def record(self, session: UploadSession) -> None:
+        """Write down a session that is about to get bytes. For whoever has its turn."""
+        await self._record([session])
+
+    async def _record_soon(self) -> None:
+        """Write down the sessions that live for longer than a moment, until there are none."""
+        while any(session.begun_at is not None for session in self._open.values()):
+            await asyncio.sleep(_MOMENT_SECONDS)
+            with contextlib.suppress(StorageError):  # whoever brings bytes will be told
+                await self._record_idle()
+
+    async def _record_idle(self) -> None:
+        async with contextlib.AsyncExitStack() as stack:
+            fresh = [session for session in self._open.values() if session.begun_at is not None and session.idle]
+            for session in fresh:
+                await stack.enter_async_context(session.turn())
+            await self._record(fresh)
+
+    async def _record(self, fresh: list[UploadSession]) -> None:
+        rows = [(one.id, one.repository, one.begun_at) for one in fresh if one.begun_at is not None and not one.ended]
+        if rows:
+            # The row need not survive a power cut: its bytes might not, either.
+            await self._index.write(lambda on: sessions.add(on, rows), durable=False)
+        for session in fresh:
+            session.begun_at = None
 
     async def find(self, repository: RepositoryName, session_id: str) -> UploadSession:
         """Raises SessionUnknown: also for another repository's session, as if there were none."""
@@ -92,7 +127,7 @@ class Uploads:
                 if owner != repository:
                     raise SessionUnknown(session_id)
                 return await self._remember(
-                    UploadSession(session_id, repository, await Ingest.resume(self._disk, path))
+                    UploadSession(session_id, repository, await Ingest.resume(self._disk, path), None)
                 )
         if session.repository != repository:
             raise SessionUnknown(session_id)
@@ -102,7 +137,8 @@ class Uploads:
     async def cancel(self, session: UploadSession) -> None:
         """Forget a session and its bytes."""
         try:
-            await self._index.write(lambda on: sessions.remove(on, session.id), durable=False)
+            if session.begun_at is None:
+                await self._index.write(lambda on: sessions.remove(on, session.id), durable=False)
         finally:
             self.forget(session)
             await session.ingest.discard()
@@ -141,6 +177,11 @@ class Uploads:
 
     async def close(self) -> None:
         """Close every file; the sessions stay."""
+        if self._recording is not None:
+            self._recording.cancel()
+            await asyncio.wait([self._recording])
+        with contextlib.suppress(StorageError):
+            await self._record_idle()
         while self._open:
             _, session = self._open.popitem()
             await session.ingest.close()
@@ -148,7 +189,8 @@ class Uploads:
     async def _remember(self, session: UploadSession) -> UploadSession:
         self._open[session.id] = session
         if len(self._open) > _MAX_OPEN:
-            idle = next((old for old in self._open.values() if old.idle and old is not session), None)
+            recorded = (old for old in self._open.values() if old.begun_at is None and old is not session)
+            idle = next((old for old in recorded if old.idle), None)
             if idle is not None:
                 del self._open[idle.id]
                 await idle.ingest.close()

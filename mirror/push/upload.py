@@ -4,7 +4,7 @@ The bytes are hashed and written as they arrive, so that the answer to the last 
 """
 
 import contextlib
-from collections.abc import AsyncIterable
+from collections.abc import AsyncIterable, AsyncIterator
 from dataclasses import dataclass
 
 from mirror.push.guard import writable
@@ -16,6 +16,8 @@ from storage.ingest import Ingest
 from storage.store import Store
 from storage.uploads import UploadSession
 
+_SHORT = 64 * 2**10
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -24,6 +26,11 @@ class Chunk:
     data: AsyncIterable[bytes]
     start: int | None = None
     length: int | None = None
+
+    @property
+    def is_short(self) -> bool:
+        """Whether it is known to be no more than a few packets."""
+        return self.length is not None and self.length <= _SHORT
 
 
 class Uploads:
@@ -54,7 +61,7 @@ class Uploads:
         await self._store.content.need(chunk.length or 0)
         ingest = self._store.content.receive(digest.algorithm)
         try:
-            await _receive(ingest, chunk)
+            await _receive_last(ingest, chunk)
             await self._store.blobs.publish_linked(ingest, digest, target)
         except BaseException as error:
             await ingest.discard()
@@ -78,7 +85,9 @@ class Uploads:
     async def append(self, session: UploadSession, chunk: Chunk) -> None:
         """Add a chunk. Raises OffsetMismatch where it claims to begin elsewhere than where the session ends."""
         async with session.turn() as ingest:
-            await self._append(session, ingest, chunk)
+            await self._ready(session, ingest, chunk)
+            await self._store.uploads.record(session)
+            await _receive(ingest, chunk)
 
     async def finish(self, session: UploadSession, place: Place, digest: Digest, last: Chunk) -> None:
         """Add the last chunk, verify, publish. Raises OffsetMismatch, DigestInvalid.
@@ -88,7 +97,10 @@ class Uploads:
         """
         target = writable(self._store, place)
         async with session.turn() as ingest:
-            await self._append(session, ingest, last)
+            await self._ready(session, ingest, last)
+            if not last.is_short:  # it will take a while: the client may want to go on after a restart
+                await self._store.uploads.record(session)
+            await _receive_last(ingest, last)
             try:
                 await self._store.blobs.publish_upload(session, digest, target)
             except DigestMismatch as error:
@@ -108,24 +120,41 @@ class Uploads:
                 raise BlobUploadUnknown()
             await self._store.uploads.cancel(session)
 
-    async def _append(self, session: UploadSession, ingest: Ingest, chunk: Chunk) -> None:
+    async def _ready(self, session: UploadSession, ingest: Ingest, chunk: Chunk) -> None:
+        """Whether the session can take the chunk; raises BlobUploadUnknown, OffsetMismatch, StoreFull."""
         if session.ended:
             raise BlobUploadUnknown()
         if chunk.start is not None and chunk.start != ingest.size:
             raise OffsetMismatch(ingest.size)
         await self._store.content.need(chunk.length or 0)
-        await _receive(ingest, chunk)
+
+
+async def _receive_last(ingest: Ingest, chunk: Chunk) -> None:
+    """`_receive` the chunk that nothing follows. A short one is kept or lost as a whole."""
+    if not chunk.is_short:
+        return await _receive(ingest, chunk)
+    whole = bytearray()
+    async for data in _announced(chunk):
+        whole += data
+    await ingest.conclude(bytes(whole))
 
 
 async def _receive(ingest: Ingest, chunk: Chunk) -> None:
     """Write a request's body at the end. What came before it broke off stays: the client can go on from there."""
-    before = ingest.size
-    async for data in chunk.data:
-        if chunk.length is not None and ingest.size + len(data) > before + chunk.length:
-            raise SizeInvalid(detail={"announced": chunk.length})
+    async for data in _announced(chunk):
         await ingest.append(data)
-    if chunk.length is not None and ingest.size - before != chunk.length:
-        raise SizeInvalid(detail={"announced": chunk.length, "received": ingest.size - before})
+
+
+async def _announced(chunk: Chunk) -> AsyncIterator[bytes]:
+    """The bytes of a chunk, as long as they are as many as was said; raises SizeInvalid."""
+    received = 0
+    async for data in chunk.data:
+        received += len(data)
+        if chunk.length is not None and received > chunk.length:
+            raise SizeInvalid(detail={"announced": chunk.length})
+        yield data
+    if chunk.length is not None and received != chunk.length:
+        raise SizeInvalid(detail={"announced": chunk.length, "received": received})
 
 
 def _wrong(error: DigestMismatch) -> DigestInvalid:

@@ -1,5 +1,7 @@
 """Rows of upload sessions: whose they are and since when. How far one is, its file says."""
 
+from collections.abc import Iterable
+
 from sqlalchemy import Connection, bindparam, delete, insert, select
 
 from storage.index.schema import upload_sessions
@@ -9,8 +11,9 @@ _REPOSITORY = select(upload_sessions.c.repository).where(upload_sessions.c.id ==
 _REMOVE = delete(upload_sessions).where(upload_sessions.c.id == bindparam("session"))
 
 
-def add(connection: Connection, session_id: str, repository: str, now: float) -> None:
-    connection.execute(_ADD, {"id": session_id, "repository": repository, "created_at": now})
+def add(connection: Connection, begun: Iterable[tuple[str, str, float]]) -> None:
+    """Ids, whose they are, and since when."""
+    connection.execute(_ADD, [{"id": id, "repository": whose, "created_at": since} for id, whose, since in begun])
 
 
 def repository_of(connection: Connection, session_id: str) -> str | None:

@@ -45,7 +45,9 @@ async def _check_session(client: Client, session: Session) -> None:
     ending, session.ending = session.ending, None
     if reported is None:
         client.history.sessions.remove(session)
-        if ending is None:
+        if session.may_be_forgotten:
+            pass  # and what would have ended it may have happened, or not
+        elif ending is None:
             client.report.violate(f"{session.path} was begun, and is gone")
         else:
             client.history.happened(ending)  # an upload ends in the same transaction that makes it a blob

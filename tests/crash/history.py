@@ -7,11 +7,15 @@ holds for any number of clients at once, and a write that was never answered may
 
 import asyncio
 import math
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 from tests.crash.content import Blob
+
+# Seconds, from the beginning of a session until its server's death has been noticed.
+_JUST = 1.0
 
 Kind = Literal["blob", "manifest", "tag"]
 
@@ -107,6 +111,8 @@ class Session:
     cancelled: bool = False  # and it is a DELETE
     owned: bool = True  # somebody goes on with it
     survived: bool = False  # begun before the last kill
+    begun: float = field(default_factory=time.monotonic)
+    may_be_forgotten: bool = False  # it was empty, and had just begun: the server need not have written it down
 
 
 @dataclass
@@ -174,6 +180,7 @@ class History:
         self._unanswered.clear()
         for session in self.sessions:
             session.owned, session.survived = False, True
+            session.may_be_forgotten = session.acknowledged == 0 and time.monotonic() - session.begun < _JUST
 
     def prune(self) -> None:
         """Let go of the bytes that are nowhere any more."""

@@ -20,8 +20,9 @@ DIGEST, DATA = random_bytes("upload", 5_000)
 HOUR = 3600.0
 
 
-async def append(session: UploadSession, data: bytes) -> None:
+async def append(store: Store, session: UploadSession, data: bytes) -> None:
     async with session.turn() as ingest:
+        await store.uploads.record(session)
         await ingest.append(data)
 
 
@@ -40,7 +41,7 @@ async def test_a_blob_is_pushed_in_pieces(store: Store) -> None:
     assert session.offset == 0
     for start in range(0, len(DATA), 999):
         found = await store.uploads.find(APP.name, session.id)
-        await append(found, DATA[start : start + 999])
+        await append(store, found, DATA[start : start + 999])
     assert session.offset == len(DATA)
     await finish(store, session)
     assert await get_blob(store, APP, DIGEST) == DATA
@@ -52,7 +53,7 @@ async def test_a_blob_is_pushed_in_pieces(store: Store) -> None:
 
 async def test_another_repositorys_session_is_unknown(store: Store) -> None:
     session = await store.uploads.start(APP.name)
-    await append(session, DATA)
+    await append(store, session, DATA)
     for name in (WEB.name, RepositoryName("team"), RepositoryName("team/app/more")):
         with pytest.raises(SessionUnknown):
             await store.uploads.find(name, session.id)
@@ -83,19 +84,19 @@ async def test_ids_cannot_be_guessed_from_each_other(store: Store) -> None:
 async def test_a_session_survives_a_restart(tmp_path: Path, clock: Clock) -> None:
     async with open_store(tmp_path / "store", clock) as store:
         empty, half = await store.uploads.start(APP.name), await store.uploads.start(APP.name)
-        await append(half, DATA[:2_000])
+        await append(store, half, DATA[:2_000])
     async with open_store(tmp_path / "store", clock) as store:
         assert (await store.uploads.find(APP.name, empty.id)).offset == 0
         found = await store.uploads.find(APP.name, half.id)
         assert found.offset == 2_000
-        await append(found, DATA[2_000:])
+        await append(store, found, DATA[2_000:])
         await finish(store, found)
         assert await get_blob(store, APP, DIGEST) == DATA
 
 
 async def test_what_is_cancelled_is_gone(store: Store) -> None:
     session = await store.uploads.start(APP.name)
-    await append(session, DATA)
+    await append(store, session, DATA)
     async with session.turn():
         await store.uploads.cancel(session)
     assert session.ended
@@ -107,7 +108,7 @@ async def test_what_is_cancelled_is_gone(store: Store) -> None:
 
 async def test_a_wrong_digest_leaves_the_session_as_it_is(store: Store) -> None:
     session = await store.uploads.start(APP.name)
-    await append(session, DATA[:-1])
+    await append(store, session, DATA[:-1])
     with pytest.raises(DigestMismatch):
         await finish(store, session)
     assert await sessions(store) == {session.id}
@@ -140,8 +141,8 @@ async def test_who_waits_too_long_is_told(store: Store, monkeypatch: pytest.Monk
     session = await store.uploads.start(APP.name)
     async with session.turn():
         with pytest.raises(StoreUnavailable, match="another request"):
-            await append(session, DATA)
-    await append(session, DATA)
+            await append(store, session, DATA)
+    await append(store, session, DATA)
     assert session.offset == len(DATA)
 
 
@@ -157,14 +158,14 @@ async def test_who_leaves_in_the_middle_lets_the_next_one_in(store: Store) -> No
     while session.offset < 100:
         await asyncio.sleep(0.001)
     stalled.cancel()
-    await append(session, DATA[100:])
+    await append(store, session, DATA[100:])
     await finish(store, session)
     assert await get_blob(store, APP, DIGEST) == DATA
 
 
 async def test_who_waited_while_it_ended_finds_that_out(store: Store) -> None:
     session = await store.uploads.start(APP.name)
-    await append(session, DATA)
+    await append(store, session, DATA)
 
     async def too_late() -> bool:
         async with session.turn():
@@ -180,7 +181,7 @@ async def test_who_waited_while_it_ended_finds_that_out(store: Store) -> None:
 
 async def test_requests_at_once_find_the_same_session(store: Store) -> None:
     session = await store.uploads.start(APP.name)
-    await append(session, DATA[:1000])
+    await append(store, session, DATA[:1000])
     await store.uploads.close()
     found = await asyncio.gather(*(store.uploads.find(APP.name, session.id) for _ in range(20)))
     assert len({id(one) for one in found}) == 1
@@ -198,7 +199,7 @@ async def test_more_sessions_than_may_be_open_go_on_working(store: Store, monkey
         digest, data = contents[session_id]
         for start in range(0, len(data), 1000):
             session = await store.uploads.find(APP.name, session_id)
-            await append(session, data[start : start + 1000])
+            await append(store, session, data[start : start + 1000])
             await asyncio.sleep(0)
         await finish(store, await store.uploads.find(APP.name, session_id), digest)
 
@@ -212,13 +213,13 @@ async def test_only_so_many_files_are_open(store: Store) -> None:
     """257 and more, with the real limit: the longest idle ones are closed, and found again."""
     begun = [await store.uploads.start(APP.name) for _ in range(300)]
     for session in begun:
-        await append(await store.uploads.find(APP.name, session.id), b"first ")
+        await append(store, await store.uploads.find(APP.name, session.id), b"first ")
     folder = str(layout_of(store).uploads)
     assert sum(name.startswith(folder) for name in open_files()) <= 256
     for session in begun[:20]:
         found = await store.uploads.find(APP.name, session.id)
         assert found is not session
-        await append(found, b"second")
+        await append(store, found, b"second")
         assert layout_of(store).upload(session.id).read_bytes() == b"first second"
 
 
@@ -228,7 +229,7 @@ async def test_a_session_that_is_waited_for_is_not_idle(store: Store) -> None:
     assert session.idle
     async with session.turn():
         assert not session.idle
-        waiting = asyncio.create_task(append(session, DATA))
+        waiting = asyncio.create_task(append(store, session, DATA))
         await asyncio.sleep(0)
     assert not session.idle
     await waiting
@@ -240,8 +241,8 @@ async def test_who_gives_up_waiting_leaves_it_idle(store: Store, monkeypatch: py
     session = await store.uploads.start(APP.name)
     async with session.turn():
         with pytest.raises(StoreUnavailable):
-            await append(session, DATA)
-        cancelled = asyncio.create_task(append(session, DATA))
+            await append(store, session, DATA)
+        cancelled = asyncio.create_task(append(store, session, DATA))
         await asyncio.sleep(0)
         cancelled.cancel()
         await asyncio.wait([cancelled])
@@ -273,13 +274,13 @@ def nothing_was_added_since(store: Store, moment: float) -> None:
 async def test_old_sessions_expire_and_young_ones_stay(store: Store, clock: Clock) -> None:
     old, closed = await store.uploads.start(APP.name), await store.uploads.start(APP.name)
     for session in (old, closed):
-        await append(session, DATA)
+        await append(store, session, DATA)
     await store.uploads.close()
     old = await store.uploads.find(APP.name, old.id)
     nothing_was_added_since(store, clock.now)
     clock.advance(2 * HOUR)
     young = await store.uploads.start(APP.name)
-    await append(young, DATA)
+    await append(store, young, DATA)
     assert await store.uploads.expire(HOUR) == 2
     assert await store.uploads.expire(HOUR) == 0
     assert await sessions(store) == {young.id}
@@ -304,7 +305,7 @@ async def test_expiry_spares_whoever_is_writing(store: Store, clock: Clock) -> N
 async def test_an_upload_that_goes_on_slowly_does_not_expire(store: Store, clock: Clock) -> None:
     """What counts is how long nothing came, not how long ago it began."""
     session = await store.uploads.start(APP.name)
-    await append(session, DATA[:100])
+    await append(store, session, DATA[:100])
     clock.advance(2 * HOUR)
     nothing_was_added_since(store, clock.now - HOUR / 2)
     assert await store.uploads.expire(HOUR) == 0
@@ -315,13 +316,13 @@ async def test_an_upload_that_goes_on_slowly_does_not_expire(store: Store, clock
 async def test_whoever_holds_an_expired_session_is_told(store: Store, clock: Clock) -> None:
     """It must not begin the removed file again in its middle, which its running hash would call right."""
     session = await store.uploads.start(APP.name)
-    await append(session, DATA[:3_000])
+    await append(store, session, DATA[:3_000])
     nothing_was_added_since(store, clock.now)
     clock.advance(2 * HOUR)
     assert await store.uploads.expire(HOUR) == 1
     assert session.ended
     with pytest.raises(StoreUnavailable):
-        await append(session, DATA[3_000:])
+        await append(store, session, DATA[3_000:])
     assert files_of(layout_of(store))["uploads"] == []
 
 
@@ -330,7 +331,7 @@ async def test_expiry_beside_a_request_that_finds_the_session(
 ) -> None:
     """A session is found or it is expired; never both, with a file that nobody knows of."""
     session = await store.uploads.start(APP.name)
-    await append(session, DATA[:100])
+    await append(store, session, DATA[:100])
     await store.uploads.close()
     nothing_was_added_since(store, clock.now)
     clock.advance(2 * HOUR)
@@ -369,7 +370,7 @@ async def test_a_clock_that_is_set_back_expires_nothing(store: Store, clock: Clo
 
 async def test_files_without_a_session_are_removed_and_only_those(store: Store) -> None:
     session = await store.uploads.start(APP.name)
-    await append(session, DATA)
+    await append(store, session, DATA)
     for name in ("0" * 32, "not ours"):
         (layout_of(store).uploads / name).write_bytes(b"stray")
     await store.uploads.remove_strays()
@@ -380,17 +381,63 @@ async def test_files_without_a_session_are_removed_and_only_those(store: Store) 
 async def test_a_session_whose_file_was_lost_begins_anew(store: Store) -> None:
     """Its bytes need not have reached the device before a power cut; its row might have."""
     session = await store.uploads.start(APP.name)
-    await append(session, DATA)
+    await append(store, session, DATA)
     await store.uploads.close()
     layout_of(store).upload(session.id).unlink()
     found = await store.uploads.find(APP.name, session.id)
     assert found.offset == 0
-    await append(found, DATA)
+    await append(store, found, DATA)
     await finish(store, found)
     assert await get_blob(store, APP, DIGEST) == DATA
 
 
-async def test_beginning_a_session_does_not_wait_for_the_device(store: Store) -> None:
+async def test_a_session_that_has_lived_for_a_moment_is_written_down(store: Store) -> None:
+    begun = [await store.uploads.start(APP.name) for _ in range(3)]
+    assert await sessions(store) == set()
+    await asyncio.sleep(0.2)
+    assert await sessions(store) == {session.id for session in begun}
+
+
+async def test_one_that_ended_before_is_not(store: Store) -> None:
+    pushed, cancelled = await store.uploads.start(APP.name), await store.uploads.start(APP.name)
+    async with pushed.turn() as ingest:
+        await ingest.conclude(DATA)
+    await finish(store, pushed)
+    await store.uploads.cancel(cancelled)
+    await asyncio.sleep(0.2)
+    assert await sessions(store) == set()
+    assert await get_blob(store, APP, DIGEST) == DATA
+
+
+async def test_one_that_somebody_is_at_is_written_down_after_that(store: Store) -> None:
+    session = await store.uploads.start(APP.name)
+    async with session.turn():
+        await asyncio.sleep(0.2)
+        assert await sessions(store) == set()
+    await asyncio.sleep(0.2)
+    assert await sessions(store) == {session.id}
+
+
+async def test_an_index_that_cannot_be_written_stops_sessions_before_they_are_too_many(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MAX_OPEN", 16)
+
+    async def write(*_arguments: object, **_options: object) -> None:
+        raise StoreUnavailable("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index_of(store), "write", write)
+        for _ in range(16):
+            await store.uploads.start(APP.name)
+        with pytest.raises(StoreUnavailable):
+            await store.uploads.start(APP.name)
     await store.uploads.start(APP.name)
+    await asyncio.sleep(0.2)
+    assert len(await sessions(store)) == 17
+
+
+async def test_beginning_a_session_does_not_wait_for_the_device(store: Store) -> None:
+    await store.uploads.record(await store.uploads.start(APP.name))
     level = await index_of(store).write(lambda on: on.exec_driver_sql("PRAGMA synchronous").scalar(), durable=False)
     assert level == 1

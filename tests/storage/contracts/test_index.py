@@ -255,8 +255,7 @@ async def test_referrers_oldest_first_and_by_type(index: StoreIndex) -> None:
 
 
 async def test_sessions(index: StoreIndex) -> None:
-    await index.write(lambda on: sessions.add(on, "old", "team/app", 1))
-    await index.write(lambda on: sessions.add(on, "young", "team/app", 9))
+    await index.write(lambda on: sessions.add(on, [("old", "team/app", 1), ("young", "team/app", 9)]))
     assert await index.read(lambda on: sessions.repository_of(on, "old")) == "team/app"
     assert await index.read(lambda on: sessions.begun_before(on, 9)) == ["old"]
     await index.write(lambda on: sessions.remove(on, "old"))
