@@ -141,8 +141,9 @@ class AccessLog:
 
     def flush(self) -> None:
         entries, self._waiting = self._waiting, []
+        lines = "".join(map(self._line, entries))
         with suppress(OSError, ValueError):
-            self._stream.write("".join(map(self._line, entries)))
+            self._stream.write(lines)
 
 
 def access_log(config: Log, stream: Stream | None = None) -> AccessLog | None:
@@ -181,7 +182,8 @@ def _console_line(terminal: bool) -> Callable[[Entry], str]:
     def line(entry: Entry) -> str:
         rounded = entry._replace(seconds=round(entry.seconds, 6))
         said = {name: value for name, value in rounded._asdict().items() if value is not None}
-        facts = {"timestamp": _time(said.pop("at")), "level": "info", "logger": _ACCESS, "event": "request", **said}
+        moment = _time(said.pop("at"))
+        facts = {"timestamp": moment, "level": "info", "logger": _ACCESS, "event": "request", **said}
         return str(console(None, "info", facts)) + "\n"
 
     return line

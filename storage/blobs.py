@@ -22,7 +22,7 @@ from storage.errors import StorageError
 from storage.index import blobs as rows
 from storage.index import repositories, sessions
 from storage.index.unit import StoreIndex, Unit
-from storage.ingest import Ingest
+from storage.ingest import SHORT, Ingest
 from storage.locks import KeyedLocks, to_the_end
 from storage.repository import Repository
 from storage.uploads import UploadSession
@@ -64,45 +64,67 @@ class Blobs:
 
         return await self._index.read(unit)
 
-    async def publish(self, ingest: Ingest, digest: Digest, record: Unit[T]) -> T:
-        """Verify, make durable, and add the row together with what `record` adds. The only way into the store.
+    async def publish(
+        self,
+        ingest: Ingest,
+        digest: Digest,
+        record: Unit[T],
+        *,
+        last: bytes = b"",
+        done: Callable[[], None] = lambda: None,
+    ) -> T:
+        """Append `last`, verify, make durable, and add the row together with what `record` adds. The only way in.
 
-        Raises DigestMismatch, with the ingest untouched; and whatever `record` raises, with nothing recorded.
+        `done` is called when all of it is, even where whoever awaits it is cancelled. Raises DigestMismatch, with the
+        ingest untouched; and whatever `record` raises, with nothing recorded.
         """
-        await ingest.verify(digest)
-        size, now = ingest.length, self._clock()
+        if len(last) > SHORT:
+            await ingest.append(last)
+            last = b""
+        await ingest.verify(digest, last)
+        size, now = ingest.size + len(last), self._clock()
 
         def unit(connection: Connection) -> T:
             rows.add(connection, digest, size, now)
             return record(connection)
 
         async with self._locks.of(digest):
-            return await to_the_end(self._publish(ingest, digest, unit))
+            return await to_the_end(self._publish(ingest, digest, unit, last, done))
 
-    async def _publish(self, ingest: Ingest, digest: Digest, unit: Unit[T]) -> T:
+    async def _publish(self, ingest: Ingest, digest: Digest, unit: Unit[T], last: bytes, done: Callable[[], None]) -> T:
         try:
-            return await self._content.publish(ingest, digest, partial(self._index.commit, unit))
+            result = await self._content.publish(ingest, digest, partial(self._index.commit, unit), last)
         except Exception:
             with contextlib.suppress(StorageError):
                 await self._remove_if_unknown(digest)
             raise
+        done()
+        return result
 
-    async def publish_upload(self, session: UploadSession, digest: Digest, repository: Repository) -> None:
-        """End an upload session with its bytes as a blob of `repository`. Raises DigestMismatch."""
+    async def publish_upload(
+        self, session: UploadSession, digest: Digest, repository: Repository, last: bytes = b""
+    ) -> None:
+        """End an upload session with its bytes, and `last`, as a blob of `repository`. Raises DigestMismatch."""
         now = self._clock()
 
         def record(connection: Connection) -> None:
             rows.link(connection, repositories.ensure(connection, repository, now), digest, now)
-            if session.begun_at is None:
+            if session.is_recorded:
                 sessions.remove(connection, session.id)
 
-        await self.publish(session.ingest, digest, record)
-        self._known.add(repository)
+        def done() -> None:
+            session.ended = True
+            self._known.add(repository)
 
-    async def publish_linked(self, ingest: Ingest, digest: Digest, repository: Repository) -> None:
+        await self.publish(session.ingest, digest, record, last=last, done=done)
+
+    async def publish_linked(self, ingest: Ingest, digest: Digest, repository: Repository, last: bytes = b"") -> None:
         """Publish as a blob of `repository`. Raises DigestMismatch."""
-        await self.publish(ingest, digest, lambda connection: self._link(connection, repository, digest))
-        self._known.add(repository)
+
+        def record(connection: Connection) -> None:
+            self._link(connection, repository, digest)
+
+        await self.publish(ingest, digest, record, last=last, done=lambda: self._known.add(repository))
 
     async def link(self, repository: Repository, digest: Digest) -> bool:
         """Let a repository have a blob that is here already; False where it is not (or its file is damaged)."""

@@ -99,12 +99,12 @@ class Content:
 
         return await self._disk.run(unit)
 
-    async def publish(self, ingest: Ingest, digest: Digest, then: Callable[[], T]) -> T:
+    async def publish(self, ingest: Ingest, digest: Digest, then: Callable[[], T], last: bytes = b"") -> T:
         """Keep verified bytes under their digest, durably; what was there before gives way. Raises StorageError.
 
-        `then` is done in the same thread as soon as they are durable, and says what comes out of it.
+        `last` are appended first. `then` is done in the same thread as soon as all is durable, and says what comes out.
         """
-        return await ingest.publish(self._layout.blob(digest), then)
+        return await ingest.publish(self._layout.blob(digest), then, last)
 
     async def check(self) -> None:
         """Whether content can be kept; raises StoreUnavailable, StoreFull. Writes nothing."""

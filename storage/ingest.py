@@ -23,8 +23,8 @@ T = TypeVar("T")
 _SYNC_STEP = 32 * 2**20
 # Bytes are written and hashed in pieces that stay in a core's cache from one to the other (docs/decisions/0009).
 _PIECE = 128 * 2**10
-# A thread hop costs as much as hashing a few of these; what is shorter need not have one of its own.
-_SHORT = 64 * 2**10
+# Last bytes that are no more than this are written in the hop that publishes them: another one would cost more.
+SHORT = 64 * 2**10
 
 
 class Ingest:
@@ -40,8 +40,8 @@ class Ingest:
         self._disk, self._algorithm, self._syncs_early = disk, algorithm, syncs_early
         self._hasher: Hasher | None = new_hasher(algorithm)
         self._fd = -1
+        self.is_sound = True  # every byte that counts is written, and no sync has failed
         self.inode = 0  # which file this is, whatever its name is by now; known once it is open
-        self._last = b""  # concluded with, not written yet
         self._unsynced = 0
         self._syncing: asyncio.Task[None] | None = None
         self._discarded = False
@@ -65,23 +65,10 @@ class Ingest:
         if self.size:
             self._hasher = None
 
-    @property
-    def length(self) -> int:
-        """How long the content will be when it is published: what was concluded with counts, too."""
-        return self.size + len(self._last)
-
     async def append(self, data: bytes) -> None:
         """Write and hash at the end. On failure the file ends where it did before, and may be tried again."""
-        self._last = b""  # it was not the end, or did not become it
         await self._disk.run(self._append, data)
         self._send_to_device()
-
-    async def conclude(self, data: bytes) -> None:
-        """Append the last bytes. A few are written by `publish` only, in the hop that it makes anyway."""
-        if len(data) > _SHORT:
-            await self.append(data)
-        else:
-            self._last = data
 
     def _append(self, data: bytes) -> None:
         with self._descriptor:
@@ -111,14 +98,14 @@ class Ingest:
         self._unsynced = 0
         self._syncing = asyncio.create_task(self._disk.sync(os.fdatasync, self._fd))
 
-    async def verify(self, expected: Digest) -> None:
-        """Raises DigestMismatch unless the bytes so far, and those concluded with, are those of `expected`."""
+    async def verify(self, expected: Digest, last: bytes = b"") -> None:
+        """Raises DigestMismatch unless the bytes so far, and then `last`, are those of `expected`."""
         if expected.algorithm != self._algorithm or self._hasher is None:
             hasher = new_hasher(expected.algorithm)
             await self._disk.long(self._hash, hasher)
             self._algorithm, self._hasher = expected.algorithm, hasher
         hasher = self._hasher.copy()
-        hasher.update(self._last)
+        hasher.update(last)
         actual = hasher.hexdigest()
         if actual != expected.hex:
             raise DigestMismatch(expected, f"{self._algorithm}:{actual}")
@@ -130,17 +117,21 @@ class Ingest:
                 hasher.update(block)
                 offset += len(block)
 
-    async def publish(self, final: Path, then: Callable[[], T]) -> T:
-        """Give a verified file its final name, durably, and close it; and `then` do this, in the same thread hop."""
+    async def publish(self, final: Path, then: Callable[[], T], last: bytes = b"") -> T:
+        """Append `last`, give the verified file its final name, durably, and close it; and `then` do this.
+
+        All in one thread hop. Raises StorageError: as long as the file `is_sound` it may be gone on with.
+        """
         if self._syncing is not None:
             await asyncio.wait([self._syncing])
+            self.is_sound = self._syncing.exception() is None
             self._syncing.result()
-        return await self._disk.sync(self._publish, final, then)
+        return await self._disk.sync(self._publish, final, then, last)
 
-    def _publish(self, final: Path, then: Callable[[], T]) -> T:
-        if self._last:
-            self._append(self._last)
-            self._last = b""
+    def _publish(self, final: Path, then: Callable[[], T], last: bytes) -> T:
+        if last:
+            self._append(last)
+        self.is_sound = False  # what could not be made durable once is not to be trusted any more
         with self._descriptor:
             publish(self._open(), self.path, final)
             self._let_go()

@@ -99,14 +99,12 @@ class Manifests:
     ) -> None:
         ingest = self._content.receive(digest.algorithm)
         try:
-            await ingest.conclude(body)
-            await self._blobs.publish(ingest, digest, record)
+            await self._blobs.publish(ingest, digest, record, last=body, done=lambda: self._known.add(repository))
         except BaseException:
             await ingest.discard()
             raise
         finally:
             self._hot.forget(repository)
-        self._known.add(repository)
 
     async def confirm(self, repository: Repository, tag: Tag, digest: Digest) -> None:
         """The upstream said again that `tag` points at `digest`, which is here."""

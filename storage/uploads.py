@@ -3,12 +3,13 @@
 A session outlives the request, the connection and the server: its file says how far it is, its row says whose it is.
 Only the running hash is kept in memory; a session found again after a restart is hashed once more when it ends.
 
-One that has no bytes yet has nothing to lose, and most end at once: its row is written when it has lived for a moment
-(docs/decisions/0011).
+One that has no bytes yet has nothing to lose, and most end at once: its row is written when it has been idle for a
+moment, or when it is about to get bytes that will not be its last (docs/decisions/0011).
 """
 
 import asyncio
 import contextlib
+import logging
 import secrets
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
@@ -21,22 +22,24 @@ from storage.index import sessions
 from storage.index.unit import StoreIndex
 from storage.ingest import Ingest
 from storage.layout import Layout
-from storage.locks import KeyedLocks
+from storage.locks import KeyedLocks, to_the_end
+
+log = logging.getLogger(__name__)
 
 # Sessions with an open file; beyond that the longest idle ones are closed and found again when they are asked for.
 _MAX_OPEN = 256
 # How long a request waits for another one that is writing to the same session.
 _TURN_SECONDS = 10
-# How long a session may be without its row.
-_MOMENT_SECONDS = 0.05
+# How long an idle session may be without its row; and between two attempts where it cannot be written.
+_MOMENT_SECONDS, _MAX_WAIT_SECONDS = 0.05, 5.0
 
 
 class UploadSession:
     """One push in progress. Whoever holds its turn may write to `ingest`."""
 
-    def __init__(self, session_id: str, repository: RepositoryName, ingest: Ingest, begun_at: float | None) -> None:
-        """`begun_at` None: it has a row, which knows."""
-        self.id, self.repository, self.ingest, self.begun_at = session_id, repository, ingest, begun_at
+    def __init__(self, session_id: str, repository: RepositoryName, ingest: Ingest, *, is_recorded: bool) -> None:
+        """`is_recorded`: it has a row."""
+        self.id, self.repository, self.ingest, self.is_recorded = session_id, repository, ingest, is_recorded
         self.ended = False  # published or cancelled: whoever waited for a turn comes too late
         self._turn = asyncio.Lock()
         self._users = 0
@@ -79,43 +82,63 @@ class Uploads:
         self._disk, self._layout, self._index, self._clock = disk, layout, index, clock
         self._open: OrderedDict[str, UploadSession] = OrderedDict()
         self._finding = KeyedLocks()
-        self._recording: asyncio.Task[None] | None = None
+        self._recorder: asyncio.Task[None] | None = None  # as long as there are sessions without a row
+        self._recording = asyncio.Lock()
 
     async def start(self, repository: RepositoryName) -> UploadSession:
+        """Raises StorageError where there are too many sessions to keep without writing them down, and that fails."""
         if len(self._open) >= _MAX_OPEN:
-            await self._record_idle()  # so that some can be closed
+            await self._make_room()
         session_id = secrets.token_hex(16)
         ingest = Ingest(self._disk, self._layout.upload(session_id))
-        session = await self._remember(UploadSession(session_id, repository, ingest, self._clock()))
-        if self._recording is None or self._recording.done():
-            self._recording = asyncio.create_task(self._record_soon())
+        session = await self._remember(UploadSession(session_id, repository, ingest, is_recorded=False))
+        if self._recorder is None or self._recorder.done():
+            self._recorder = asyncio.create_task(self._record_in_a_moment())
         return session
 
     async def record(self, session: UploadSession) -> None:
         """Write down a session that is about to get bytes. For whoever has its turn."""
-        await self._record([session])
+        if not session.is_recorded:
+            await to_the_end(self._record([session]))
 
-    async def _record_soon(self) -> None:
-        """Write down the sessions that live for longer than a moment, until there are none."""
-        while any(session.begun_at is not None for session in self._open.values()):
-            await asyncio.sleep(_MOMENT_SECONDS)
-            with contextlib.suppress(StorageError):  # whoever brings bytes will be told
+    async def _record_in_a_moment(self) -> None:
+        wait = _MOMENT_SECONDS
+        while any(not session.is_recorded for session in self._open.values()):
+            await asyncio.sleep(wait)
+            try:
+                await self._record_fresh()
+                wait = _MOMENT_SECONDS
+            except Exception as error:  # whoever brings bytes will be told, too
+                wait = min(10 * wait, _MAX_WAIT_SECONDS)
+                log.error("uploads that were begun cannot be written down", extra={"reason": str(error)})
+
+    async def _make_room(self) -> None:
+        """See to it that one can be closed, unless all are in use."""
+        async with self._recording:
+            if self._closable() is None:
                 await self._record_idle()
+
+    async def _record_fresh(self) -> None:
+        async with self._recording:
+            await self._record_idle()
 
     async def _record_idle(self) -> None:
         async with contextlib.AsyncExitStack() as stack:
-            fresh = [session for session in self._open.values() if session.begun_at is not None and session.idle]
-            for session in fresh:
-                await stack.enter_async_context(session.turn())
-            await self._record(fresh)
+            if fresh := self._fresh():
+                for session in fresh:
+                    await stack.enter_async_context(session.turn())
+                await to_the_end(self._record(fresh))
+
+    def _fresh(self) -> list[UploadSession]:
+        return [one for one in self._open.values() if one.idle and not one.is_recorded and not one.ended]
 
     async def _record(self, fresh: list[UploadSession]) -> None:
-        rows = [(one.id, one.repository, one.begun_at) for one in fresh if one.begun_at is not None and not one.ended]
-        if rows:
-            # The row need not survive a power cut: its bytes might not, either.
-            await self._index.write(lambda on: sessions.add(on, rows), durable=False)
+        now = self._clock()
+        begun = [(session.id, session.repository, now) for session in fresh]
+        # The rows need not survive a power cut: the bytes might not, either.
+        await self._index.write(lambda on: sessions.add(on, begun), durable=False)
         for session in fresh:
-            session.begun_at = None
+            session.is_recorded = True
 
     async def find(self, repository: RepositoryName, session_id: str) -> UploadSession:
         """Raises SessionUnknown: also for another repository's session, as if there were none."""
@@ -127,7 +150,7 @@ class Uploads:
                 if owner != repository:
                     raise SessionUnknown(session_id)
                 return await self._remember(
-                    UploadSession(session_id, repository, await Ingest.resume(self._disk, path), None)
+                    UploadSession(session_id, repository, await Ingest.resume(self._disk, path), is_recorded=True)
                 )
         if session.repository != repository:
             raise SessionUnknown(session_id)
@@ -137,7 +160,7 @@ class Uploads:
     async def cancel(self, session: UploadSession) -> None:
         """Forget a session and its bytes."""
         try:
-            if session.begun_at is None:
+            if session.is_recorded:
                 await self._index.write(lambda on: sessions.remove(on, session.id), durable=False)
         finally:
             self.forget(session)
@@ -177,21 +200,22 @@ class Uploads:
 
     async def close(self) -> None:
         """Close every file; the sessions stay."""
-        if self._recording is not None:
-            self._recording.cancel()
-            await asyncio.wait([self._recording])
+        if self._recorder is not None:
+            self._recorder.cancel()
+            await asyncio.wait([self._recorder])
         with contextlib.suppress(StorageError):
-            await self._record_idle()
+            await self._record_fresh()
         while self._open:
             _, session = self._open.popitem()
             await session.ingest.close()
 
     async def _remember(self, session: UploadSession) -> UploadSession:
         self._open[session.id] = session
-        if len(self._open) > _MAX_OPEN:
-            recorded = (old for old in self._open.values() if old.begun_at is None and old is not session)
-            idle = next((old for old in recorded if old.idle), None)
-            if idle is not None:
-                del self._open[idle.id]
-                await idle.ingest.close()
+        while len(self._open) > _MAX_OPEN and (old := self._closable(session)):
+            del self._open[old.id]
+            await old.ingest.close()
         return session
+
+    def _closable(self, spared: UploadSession | None = None) -> UploadSession | None:
+        """The one that has been left alone for longest, and can be found again."""
+        return next((one for one in self._open.values() if one.idle and one.is_recorded and one is not spared), None)

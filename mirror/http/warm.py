@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from aiohttp import HttpVersion11, hdrs, web
 
@@ -16,6 +16,7 @@ from mirror.http import reply
 from mirror.http.drain import Drain
 from mirror.http.keys import NOTES, Notes, Services
 from mirror.http.middleware import SIGNATURE
+from mirror.pull.manifest import PulledManifest
 from mirror.pull.outcome import Outcome
 from mirror.routing import Place
 from ocispec.digest import Digest
@@ -26,18 +27,27 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 # What clients write, to the letter; any other spelling of the same is for the router to read.
 _TARGET = re.compile(r"/v2/([a-z0-9._/-]+)/manifests/([A-Za-z0-9._:-]+)(?:\?ns=([A-Za-z0-9.:-]+))?", re.ASCII)
+# Longer than any that is asked for all day; anybody can send others, and they are kept.
+_MAX_TARGET = 512
 _REMEMBERED = 4096
 
 
 def warm_first(services: Services, drain: Drain, behind: Handler) -> Handler:
     """A handler of all requests, which hands to `behind` what it cannot answer at once."""
-    read = lru_cache(_REMEMBERED)(lambda target: _read(services, target))
-    recall = services.manifest_pulls.recall
+    read = lru_cache(_REMEMBERED)(partial(_read, services))
+
+    def recall(request: web.BaseRequest) -> PulledManifest | None:
+        target = request.raw_path
+        if "/manifests/" not in target or len(target) > _MAX_TARGET or not _is_plain(request) or drain.stopping:
+            return None
+        asked = read(target)
+        return None if asked is None else services.manifest_pulls.recall(*asked)
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
-        if not _is_plain(request) or drain.stopping or (asked := read(request.raw_path)) is None:
-            return await behind(request)
-        pulled = recall(*asked)
+        try:
+            pulled = recall(request)
+        except Exception:
+            pulled = None  # the long way has the words for it
         if pulled is None:
             return await behind(request)
         manifest = pulled.manifest
@@ -84,6 +94,7 @@ def _is_plain(request: web.BaseRequest) -> bool:
 
 
 def _read(services: Services, target: str) -> tuple[Place, Reference] | None:
+    """None for what is not written to the letter, and for what the long way answers with an error."""
     match = _TARGET.fullmatch(target)
     if match is None:
         return None

@@ -12,11 +12,9 @@ from mirror.routing import Place, owner
 from ocispec.digest import Digest
 from ocispec.errors import BlobUploadUnknown, DigestInvalid, SizeInvalid
 from storage.errors import DigestMismatch, OffsetMismatch, SessionUnknown, StorageError
-from storage.ingest import Ingest
+from storage.ingest import SHORT, Ingest
 from storage.store import Store
 from storage.uploads import UploadSession
-
-_SHORT = 64 * 2**10
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +28,7 @@ class Chunk:
     @property
     def is_short(self) -> bool:
         """Whether it is known to be no more than a few packets."""
-        return self.length is not None and self.length <= _SHORT
+        return self.length is not None and self.length <= SHORT
 
 
 class Uploads:
@@ -61,8 +59,8 @@ class Uploads:
         await self._store.content.need(chunk.length or 0)
         ingest = self._store.content.receive(digest.algorithm)
         try:
-            await _receive_last(ingest, chunk)
-            await self._store.blobs.publish_linked(ingest, digest, target)
+            last = await _receive_last(ingest, chunk)
+            await self._store.blobs.publish_linked(ingest, digest, target, last)
         except BaseException as error:
             await ingest.discard()
             if isinstance(error, DigestMismatch):
@@ -89,7 +87,7 @@ class Uploads:
             await self._store.uploads.record(session)
             await _receive(ingest, chunk)
 
-    async def finish(self, session: UploadSession, place: Place, digest: Digest, last: Chunk) -> None:
+    async def finish(self, session: UploadSession, place: Place, digest: Digest, chunk: Chunk) -> None:
         """Add the last chunk, verify, publish. Raises OffsetMismatch, DigestInvalid.
 
         An upload whose bytes are wrong cannot be put right by more of them, and ends; one whose last chunk is out of
@@ -97,21 +95,24 @@ class Uploads:
         """
         target = writable(self._store, place)
         async with session.turn() as ingest:
-            await self._ready(session, ingest, last)
-            if not last.is_short:  # it will take a while: the client may want to go on after a restart
+            await self._ready(session, ingest, chunk)
+            if not chunk.is_short:  # it will take a while: the client may want to go on after a restart
                 await self._store.uploads.record(session)
-            await _receive_last(ingest, last)
+            last = await _receive_last(ingest, chunk)
             try:
-                await self._store.blobs.publish_upload(session, digest, target)
+                await self._store.blobs.publish_upload(session, digest, target, last)
             except DigestMismatch as error:
                 await self._store.uploads.cancel(session)
                 raise _wrong(error) from error
             except StorageError:
                 # A file that could not be made durable is not to be trusted any more: it has to be sent again.
-                with contextlib.suppress(StorageError):
-                    await self._store.uploads.cancel(session)
+                if not ingest.is_sound:
+                    with contextlib.suppress(StorageError):
+                        await self._store.uploads.cancel(session)
                 raise
-            self._store.uploads.forget(session)
+            finally:
+                if session.ended:
+                    self._store.uploads.forget(session)
 
     async def cancel(self, session: UploadSession) -> None:
         """Raises BlobUploadUnknown where it has ended meanwhile."""
@@ -129,14 +130,15 @@ class Uploads:
         await self._store.content.need(chunk.length or 0)
 
 
-async def _receive_last(ingest: Ingest, chunk: Chunk) -> None:
-    """`_receive` the chunk that nothing follows. A short one is kept or lost as a whole."""
+async def _receive_last(ingest: Ingest, chunk: Chunk) -> bytes:
+    """`_receive` the chunk that nothing follows. A short one is only read, and still to be appended."""
     if not chunk.is_short:
-        return await _receive(ingest, chunk)
+        await _receive(ingest, chunk)
+        return b""
     whole = bytearray()
     async for data in _announced(chunk):
         whole += data
-    await ingest.conclude(bytes(whole))
+    return bytes(whole)
 
 
 async def _receive(ingest: Ingest, chunk: Chunk) -> None:

@@ -54,7 +54,7 @@ _BODY_SECONDS = 60.0
 # What all answers under way may buffer together (each keeps up to twice its share), and the bounds of a share. A large
 # one means few thread hops for a fast download; many downloads at once must not take the memory for it.
 _READ_BUFFERS = 32 * 2**20
-_MIN_BUFFER, _MAX_BUFFER = 2**16, 2**20
+_MIN_BUFFER, _MAX_BUFFER = 2**16, 2**21
 
 
 class Transport:

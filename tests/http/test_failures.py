@@ -131,6 +131,21 @@ async def test_full_disk__push_of_a_blob(mirror: RunningMirror, disk: FullDisk) 
     check_created(await finish(mirror, session, LAYER), LAYER)
 
 
+async def test_full_disk__at_a_short_last_chunk(mirror: RunningMirror, disk: FullDisk) -> None:
+    """What was acknowledged before is not thrown away with it."""
+    data = IMAGE.blobs[LAYER]
+    session = await begin(mirror)
+    disk.free = PLENTY
+    assert (await patch(mirror, session, data[:-1000])).status == 202
+    for free in (0, 500):
+        disk.free = free
+        assert (await finish(mirror, session, LAYER, data[-1000:])).status == 507
+        assert (await mirror.get(session)).headers["Range"] == f"0-{len(data) - 1001}"
+    disk.free = PLENTY
+    check_created(await finish(mirror, session, LAYER, data[-1000:]), LAYER)
+    assert (await mirror.get(blob(LAYER, "team/app"))).body == data
+
+
 async def test_full_disk__push_of_a_manifest(mirror: RunningMirror, disk: FullDisk) -> None:
     disk.free = PLENTY
     await push_image(mirror, IMAGE, "v1")

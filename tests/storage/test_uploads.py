@@ -26,9 +26,9 @@ async def append(store: Store, session: UploadSession, data: bytes) -> None:
         await ingest.append(data)
 
 
-async def finish(store: Store, session: UploadSession, digest: Digest = DIGEST) -> None:
+async def finish(store: Store, session: UploadSession, digest: Digest = DIGEST, last: bytes = b"") -> None:
     async with session.turn():
-        await store.blobs.publish_upload(session, digest, APP)
+        await store.blobs.publish_upload(session, digest, APP, last)
         store.uploads.forget(session)
 
 
@@ -400,9 +400,7 @@ async def test_a_session_that_has_lived_for_a_moment_is_written_down(store: Stor
 
 async def test_one_that_ended_before_is_not(store: Store) -> None:
     pushed, cancelled = await store.uploads.start(APP.name), await store.uploads.start(APP.name)
-    async with pushed.turn() as ingest:
-        await ingest.conclude(DATA)
-    await finish(store, pushed)
+    await finish(store, pushed, last=DATA)
     await store.uploads.cancel(cancelled)
     await asyncio.sleep(0.2)
     assert await sessions(store) == set()
