@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -85,6 +85,41 @@ def check_config(config: ConfigOption = None) -> None:
     for upstream in loaded.upstreams.values():
         upstream.read_password()
     typer.echo(to_toml(loaded), nl=False)
+
+
+@cli.command()
+def wire(
+    client: Annotated[
+        Literal["docker", "containerd", "podman", "k3s", "crio", "buildkit"],
+        typer.Argument(help="Whose configuration it is; podman's is buildah's and skopeo's, too."),
+    ],
+    server: Annotated[
+        str | None, typer.Option(metavar="URL", help="How clients reach this server, if its configuration cannot say.")
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Write the files instead of printing them.")] = False,
+    root: Annotated[Path, typer.Option(help="The folder that the files are below.")] = Path("/"),
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
+) -> None:
+    """Print, or write, what makes a client pull through this server, for every upstream of the configuration.
+
+    Example: mirror wire containerd --server http://mirror.example.com:5000 --write
+    """
+    from mirror.config import load_config
+    from mirror.wiring import report
+    from mirror.wiring.clients import files_for
+    from mirror.wiring.server import find_server
+    from mirror.wiring.write import place, write_all
+
+    loaded = load_config(config, os.environ)
+    found = find_server(server, loaded.server.external_url, loaded.server.listen)
+    files = files_for(client, found, {upstream.host: upstream.default for upstream in loaded.upstreams.values()})
+    if write:
+        placed = place(root, files)
+        write_all(placed)
+        typer.echo(report.listed_written(placed) if as_json else report.written(placed), nl=False)
+    else:
+        typer.echo(report.listed(root, files) if as_json else report.printed(root, files), nl=False)
 
 
 def main() -> None:

@@ -71,9 +71,12 @@ def refused(saying: str, within: float = 15) -> Iterator[None]:
 
 
 class DockerEngine:
-    """A dockerd, and the docker command line that talks to it; with `mirror_url` it pulls Docker Hub's images there."""
+    """A dockerd, and the docker command line that talks to it; with `mirror_url` it pulls Docker Hub's images there.
 
-    def __init__(self, folder: Path, driver: StorageDriver, mirror_url: str = "") -> None:
+    `settings` is a daemon.json, which may say the same.
+    """
+
+    def __init__(self, folder: Path, driver: StorageDriver, mirror_url: str = "", settings: Path | None = None) -> None:
         folder.mkdir(parents=True)
         self._env = fence(folder / "home")
         self._socket = f"unix://{folder}/socket"
@@ -90,6 +93,8 @@ class DockerEngine:
         }
         if mirror_url:
             options["--registry-mirror"] = mirror_url
+        if settings is not None:
+            options["--config-file"] = str(settings)
         argv = with_own_mounts("dockerd", *(f"{name}={value}" for name, value in options.items()))
         self._daemon = Daemon("dockerd", folder, argv, self._env)
 
@@ -131,9 +136,14 @@ class DockerEngine:
 
 
 class Podman:
-    """podman with a store of its own, asking the mirror for Docker Hub's images."""
+    """podman with a store of its own, asking the mirror for Docker Hub's images.
 
-    def __init__(self, folder: Path, driver: StorageDriver, mirror_address: str) -> None:
+    `registries` is a folder with registries.conf.d, which is then what sends it there.
+    """
+
+    def __init__(
+        self, folder: Path, driver: StorageDriver, mirror_address: str, registries: Path | None = None
+    ) -> None:
         self._prefix = with_own_mounts(
             "podman",
             *_container_store(folder, driver),
@@ -141,7 +151,12 @@ class Podman:
             "--cgroup-manager=cgroupfs",
             "--events-backend=file",
         )
-        self._env = _with_registries(folder, mirror_address)
+        if registries is None:
+            self._env = _with_registries(folder, mirror_address)
+        else:
+            self._env = fence(folder / "home")
+            (folder / "home/.config").mkdir()
+            (folder / "home/.config/containers").symlink_to(registries)
 
     def __call__(self, *args: str) -> str:
         return run([*self._prefix, *args], self._env)

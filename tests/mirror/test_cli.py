@@ -94,7 +94,7 @@ async def test_version(program: Program) -> None:
 async def test_help(program: Program) -> None:
     top = await program.run_aside("--help")
     assert top.returncode == 0
-    for command in ("serve", "migrate", "check-config"):
+    for command in ("serve", "migrate", "check-config", "wire"):
         assert command in top.stdout
         done = await program.run_aside(command, "--help")
         assert (done.returncode, done.stderr) == (0, "")
@@ -117,6 +117,80 @@ async def test_check_config(program: Program) -> None:
     by_variable = await program.run_aside("check-config", MIRROR_CONFIG=str(config))
     assert 'username = "operator"' in by_variable.stdout
     assert not (program.folder / "store").exists()
+
+
+WIRED = "http://mirror.example.com:5000"
+
+
+async def test_wire__prints(program: Program) -> None:
+    config = program.folder / "config.toml"
+    config.write_text(
+        '[server]\nexternal_url = "https://mirror.example.com/"\n'
+        '[upstreams.a]\nhost = "docker.io"\nurl = "https://r.example"\n'
+        '[upstreams.b]\nhost = "ghcr.io"\nurl = "https://ghcr.io"\n'
+    )
+    done = await program.run_aside("wire", "k3s", "--config", str(config))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == (
+        "# /etc/rancher/k3s/registries.yaml\n"
+        'mirrors:\n  "docker.io":\n    endpoint:\n      - "https://mirror.example.com"\n'
+        '  "ghcr.io":\n    endpoint:\n      - "https://mirror.example.com"\n'
+        "\n# Then: restart k3s: systemctl restart k3s (k3s-agent where it is an agent)\n"
+    )
+    several = await program.run_aside("wire", "containerd", "--config", str(config))
+    assert several.stdout.count("# Then: ") == 1
+    assert several.stdout.count("# /etc/containerd/certs.d/") == 2
+
+
+async def test_wire__without_any_configuration(program: Program) -> None:
+    done = await program.run_aside("wire", "docker", "--json", MIRROR_SERVER__LISTEN="127.0.0.1:5000")
+    assert done.returncode == 0
+    (file,) = json.loads(done.stdout)
+    assert file.keys() == {"path", "content", "then"}
+    assert file["path"] == "/etc/docker/daemon.json"
+    assert json.loads(file["content"]) == {"registry-mirrors": ["http://127.0.0.1:5000"]}
+    assert file["then"] == "restart Docker: systemctl restart docker"
+
+
+async def test_wire__writes(program: Program) -> None:
+    arguments = ["wire", "podman", "--server", WIRED, "--write", "--root", str(program.folder)]
+    first, second = await program.run_aside(*arguments), await program.run_aside(*arguments)
+    file = program.folder / "etc/containers/registries.conf.d/registry-mirror.conf"
+    assert (first.returncode, second.returncode) == (0, 0)
+    assert first.stdout.startswith(f"{file}: written\nThen: ")
+    assert second.stdout == f"{file}: unchanged, it was like this already\n"
+    assert 'location = "mirror.example.com:5000/docker.io"' in file.read_text()
+    listed = json.loads((await program.run_aside(*arguments, "--json")).stdout)
+    assert [(entry["path"], entry["content"], entry["changed"]) for entry in listed] == [
+        (str(file), file.read_text(), False)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["k3s"], 2, "server.listen is 127.0.0.1:0, a port that is known only when the server runs: say how clients"),
+        (["k3s", "--server", "mirror"], 2, "--server: not the URL of a server; write it like http://mirror.exam"),
+        (["k3s", "--server", WIRED, "--config", "none.toml"], 2, "none.toml: No such file or directory"),
+        (["k3s", "--server", WIRED, "--write", "--root", "none"], 2, "--root none: there is no such folder"),
+        (["k3s", "--server", WIRED, "--write", "--root", "."], 1, "etc/rancher/k3s/registries.yaml: left as it is: "),
+        (["docker", "--server", WIRED, "--write", "--root", "/proc"], 1, "/proc/etc/docker/daemon.json: cannot be "),
+    ],
+)
+async def test_wire__refuses_in_one_line(program: Program, arguments: list[str], code: int, message: str) -> None:
+    theirs = program.folder / "etc/rancher/k3s/registries.yaml"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("mirrors: {}\n")
+    done = await program.run_aside("wire", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1
+    assert theirs.read_text() == "mirrors: {}\n"
+
+
+async def test_wire__unknown_client(program: Program) -> None:
+    done = await program.run_aside("wire", "dokcer")
+    assert (done.returncode, done.stdout, "'containerd'" in done.stderr) == (2, "", True)
 
 
 @pytest.mark.parametrize("command", ["check-config", "serve", "migrate"])
