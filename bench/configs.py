@@ -7,9 +7,11 @@ from pathlib import Path
 from bench.content import MANIFEST_TYPE
 
 LIMITED_BYTES_PER_SECOND = 100_000_000
+DISTANT_BYTES_PER_SECOND = 20_000_000
+DISTANT_SECONDS = 0.05  # there and back
 
 
-def nginx(folder: Path, static: Path, port: int, limited_port: int) -> str:
+def nginx(folder: Path, static: Path, port: int, limited_port: int, narrow_port: int) -> str:
     user = f"user {pwd.getpwuid(os.getuid()).pw_name};" if os.getuid() == 0 else ""
     temporary = "\n".join(
         f"  {kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
@@ -55,6 +57,11 @@ http {{
   server {{
     listen 127.0.0.1:{limited_port};
     limit_rate {LIMITED_BYTES_PER_SECOND};
+    {registry}
+  }}
+  server {{
+    listen 127.0.0.1:{narrow_port};
+    limit_rate {DISTANT_BYTES_PER_SECOND};
     {registry}
   }}
 }}

@@ -51,6 +51,7 @@ class Origin(Server):
     """nginx with the content as static files: the upstream of the mirrors, and the yardstick of the warm rows."""
 
     limited_port: int
+    distant_port: int
     access_log: Path
 
 
@@ -71,14 +72,18 @@ def missing_programs() -> list[str]:
 @contextmanager
 def origin(folder: Path, content: Content, static: Path) -> Iterator[Origin]:
     folder.mkdir()
-    port, limited_port = _free_port(), _free_port()
+    port, limited_port, narrow_port, distant_port = (_free_port() for _ in range(4))
     tags = (f"/v2/{content.repository}/manifests/{tag} {digest};" for tag, digest in content.tags.items())
     (folder / "tags.map").write_text("\n".join(tags))
     config = folder / "nginx.conf"
-    config.write_text(configs.nginx(folder, static, port, limited_port))
+    config.write_text(configs.nginx(folder, static, port, limited_port, narrow_port))
     command = [_program("nginx"), "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(config)]
-    with _running(NGINX, command, folder, lambda: _answers(port)) as (process, _):
-        yield Origin(NGINX, process.pid, port, limited_port, folder / "access.log")
+    line = [sys.executable, "-m", "bench.distance", str(distant_port), str(narrow_port), str(configs.DISTANT_SECONDS)]
+    with (
+        _running(NGINX, command, folder, lambda: _answers(port)) as (process, _),
+        _running("distance", line, folder, lambda: _answers(distant_port)),
+    ):
+        yield Origin(NGINX, process.pid, port, limited_port, distant_port, folder / "access.log")
 
 
 def available() -> set[str]:

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from bench.configs import LIMITED_BYTES_PER_SECOND
+from bench.configs import DISTANT_BYTES_PER_SECOND, DISTANT_SECONDS, LIMITED_BYTES_PER_SECOND
 from bench.content import MIB, Blob, Image
 from bench.load import Figures, drive, hammer
 from bench.measure import measured
@@ -107,6 +107,16 @@ def _image_herd(stage: Stage, peer: str, stack: ExitStack) -> Case:
     return sample
 
 
+def _distant_image(stage: Stage, peer: str, stack: ExitStack) -> Case:
+    server = stage.proxy(peer, stack, stage.distant_origin)
+
+    def sample(number: int) -> Sample:
+        image = stage.content.images[number]
+        return _cold(stage, server, image.blobs, partial(_one_by_one, server, image))
+
+    return sample
+
+
 def _push(stage: Stage, peer: str, stack: ExitStack) -> Case:
     server = stage.registry(peer, stack)
 
@@ -160,6 +170,10 @@ def _pull_in_turn(server: Server, blob: Blob) -> Figures:
 
 def _herd(server: Server, blob: Blob) -> Figures:
     return drive("herd", server.port, repository=REPOSITORY, digest=blob.digest, size=blob.size, clients=_HERD)
+
+
+def _one_by_one(server: Server, image: Image) -> Figures:
+    return drive("image_herd", server.port, repository=REPOSITORY, tag=image.tag, clients=1)
 
 
 def _crowd(server: Server, image: Image) -> Figures:
@@ -268,6 +282,18 @@ ROWS = (
         metrics=(_WALL, _CPU, _DOWNLOADS, _REQUESTS, _PEAK),
         bars=(Bar("downloads", Kind.ALWAYS, 1), *_against_both("wall", Kind.RATIO_AT_MOST, 0.6)),
         prepare=_image_herd,
+    ),
+    Row(
+        key="distant-image",
+        number="P5",
+        title="Cold image of 10 layers from far away",
+        load="1 client, which takes the manifest, then config and 10 layers of 16 MiB, three at a time; the upstream "
+        f"gives {DISTANT_BYTES_PER_SECOND // 10**6} MB/s to each connection and is {DISTANT_SECONDS * 1000:g} ms away",
+        state="an image the server has never seen, fresh in every round; the upstream's files are in the page cache",
+        peers=_THROUGH,
+        metrics=(_WALL, _CPU, _DOWNLOADS, _REQUESTS, _PEAK),
+        bars=(Bar("wall", Kind.RATIO_AT_MOST, 0.6, NGINX), Bar("downloads", Kind.ALWAYS, 1)),
+        prepare=_distant_image,
     ),
     Row(
         key="push-blob",

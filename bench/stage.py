@@ -26,6 +26,10 @@ class Stage:
     def limited_origin(self) -> Server:
         return replace(self.origin, port=self.origin.limited_port)
 
+    @property
+    def distant_origin(self) -> Server:
+        return replace(self.origin, port=self.origin.distant_port)
+
     def registry(self, peer: str, stack: ExitStack) -> Server:
         """An empty server to push to."""
         if peer in (MIRROR, NGINX):
