@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
-from mirror.config import Config, Listen
+from mirror.config import Config
 from mirror.discovery.lists import Lists
 from mirror.errors import ListenError, StartError
 from mirror.http.access import AccessLogger, BadRequests
@@ -31,10 +31,12 @@ from mirror.management.sweep import Sweeper
 from mirror.pull.blob import BlobPulls
 from mirror.pull.download import Downloads
 from mirror.pull.manifest import ManifestPulls
+from mirror.pull.prefetch import Prefetch
 from mirror.push.manifest import ManifestPushes
 from mirror.push.upload import Uploads
-from mirror.routing import Names
+from mirror.routing import Names, Rules
 from mirror.upstream.client import UpstreamClient
+from mirror.values import Listen
 from storage.store import Store, open_store
 
 log = logging.getLogger(__name__)
@@ -69,6 +71,8 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         stack.push_async_callback(manifest_pulls.close)
         blob_pulls = BlobPulls(store, downloads, upstreams)
         stack.push_async_callback(blob_pulls.close)
+        prefetch = Prefetch(store, downloads, upstreams)
+        stack.push_async_callback(prefetch.close)
         lists = Lists(store, upstreams)
         stack.push_async_callback(lists.close)
         sweeper = asyncio.create_task(Sweeper(store, config.registry.upload_ttl).run())
@@ -77,7 +81,8 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         drain = Drain()
         app = web.Application(middlewares=[answering(drain)])
         default = next((upstream.host for upstream in config.upstreams.values() if upstream.default), None)
-        names = Names(upstreams, default)
+        rules = {upstream.host: Rules(upstream.allow, upstream.deny) for upstream in config.upstreams.values()}
+        names = Names(rules, default, config.hosted.allow)
         _warn_of_unreachable(names, store)
         app[SERVICES] = Services(
             external_url=config.server.external_url,
@@ -85,6 +90,7 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             store=store,
             manifest_pulls=manifest_pulls,
             blob_pulls=blob_pulls,
+            prefetch=prefetch,
             manifest_pushes=ManifestPushes(store, config.registry.sparse_manifests),
             uploads=Uploads(store),
             lists=lists,

@@ -5,118 +5,32 @@ reads the environment.
 """
 
 import json
-import re
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PlainSerializer,
-    SecretStr,
-    ValidationError,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic import model_validator as whole
 
 from mirror.errors import ConfigError
+from mirror.values import (
+    Address,
+    Age,
+    BaseUrl,
+    Duration,
+    Folder,
+    Host,
+    Hosts,
+    Listen,
+    OptionalUrl,
+    Pattern,
+    Patterns,
+    listed,
+)
 
-_SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
-_SIZES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
-_DURATIONS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_QUANTITY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([a-z]*)", re.ASCII)
-_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
-_LISTEN = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9a-zA-Z.-]+)):([0-9]{1,5})", re.ASCII)
 _PREFIX = "MIRROR_"
-
-
-class Listen(NamedTuple):
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def _quantity(value: object, units: Mapping[str, float], example: str) -> float:
-    match = _QUANTITY.fullmatch(str(value).strip().lower())
-    if isinstance(value, bool) or match is None or match[2] not in units:
-        raise ValueError(f"{value!r} is not understood; write it like {example}")
-    return float(match[1]) * units[match[2]]
-
-
-def parse_size(value: object) -> int:
-    """`100GiB`, `1.5 MB` or a number → bytes; raises ValueError."""
-    return int(_quantity(value, _SIZES, "100GiB or 500MB"))
-
-
-def parse_duration(value: object) -> float:
-    """`15m`, `1.5h` or a number → seconds; raises ValueError."""
-    return _quantity(value, _DURATIONS, "30s, 15m or 24h")
-
-
-def parse_listen(value: object) -> Listen:
-    """`127.0.0.1:5000`, `[::]:5000` → host and port; raises ValueError. The host is never left out: every address
-    of a machine is too much to be listened on by omission."""
-    if isinstance(value, Listen):
-        return value
-    match = _LISTEN.fullmatch(str(value))
-    if match is None or int(match[3]) > 65535:
-        raise ValueError(f"{value!r} is not an address; write it like 127.0.0.1:5000 or [::]:5000")
-    return Listen(match[1] or match[2], int(match[3]))
-
-
-def _shown(value: str) -> str:
-    """The value for an error's text, without a password that somebody put before an @, or a token in the query."""
-    kept, query, _ = (value if "@" not in value else f"********@{value.rpartition('@')[2]}").partition("?")
-    return repr(f"{kept}?********" if query else kept)
-
-
-def _host(value: str) -> str:
-    if _HOST.fullmatch(value.lower()) is None:
-        raise ValueError(
-            f"{_shown(value)} is not a host; write it like ghcr.io or 127.0.0.1:5001, without scheme or path"
-        )
-    return value.lower()
-
-
-def _base_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        usable = parts.port is None or parts.port > 0
-    except ValueError:
-        raise ValueError(f"{_shown(value)} is not a base URL; write it like https://registry.example.com") from None
-    extra = parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/")
-    if parts.scheme not in ("http", "https") or not parts.hostname or extra or not usable:
-        raise ValueError(f"{_shown(value)} is not a base URL; write it like https://registry.example.com")
-    return value.rstrip("/")
-
-
-def _listed(value: object) -> object:
-    """In the environment a list is written with commas."""
-    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
-
-
-def _folder(value: object) -> object:
-    if value == "":
-        raise ValueError("must not be empty; name a folder")
-    if str(value).startswith("~"):
-        raise ValueError(f"{str(value)!r}: ~ is not understood here; write the whole path")
-    return value
-
-
-Size = Annotated[int, BeforeValidator(parse_size)]
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
-Address = Annotated[Listen, BeforeValidator(parse_listen), PlainSerializer(str)]
-Host = Annotated[str, AfterValidator(_host)]
-Hosts = Annotated[tuple[Host, ...], BeforeValidator(_listed)]
-BaseUrl = Annotated[str, AfterValidator(_base_url)]
-OptionalUrl = Annotated[str, AfterValidator(lambda value: _base_url(value) if value else "")]
 
 
 class Section(BaseModel):
@@ -130,7 +44,7 @@ class Server(Section):
 
 
 class Storage(Section):
-    root: Annotated[Path, BeforeValidator(_folder)] = Path("data")
+    root: Folder = Path("data")
 
 
 class Registry(Section):
@@ -138,21 +52,58 @@ class Registry(Section):
     upload_ttl: Duration = 24 * 3600.0
 
 
+class Hosted(Section):
+    """What may be pushed. Empty: any name that is not an upstream's."""
+
+    allow: Patterns = ()
+
+
 class Upstream(Section):
     """One registry that is pulled from."""
 
     host: Host
-    url: BaseUrl
+    url: OptionalUrl = ""
+    urls: Annotated[tuple[BaseUrl, ...], BeforeValidator(listed)] = ()
     default: bool = False
     token_hosts: Hosts = ()
     redirect_hosts: Hosts = ()
     username: str = ""
     password: SecretStr = SecretStr("")
     password_file: Path | None = None
+    allow: Patterns = ()
+    deny: Patterns = ()
+    offline: bool = False
+    prefetch: Literal["layers", "off"] = "layers"
     tag_ttl: Duration = 300.0
+    tag_ttls: dict[Pattern, Age] = {}
+    stale_while_revalidate: Duration = 0.0
+    stale_if_error: Age = math.inf
+    negative_ttl: Duration = 10.0
+    rate_limit_reserve: Annotated[int, Field(ge=0)] = 5
     connect_timeout: Duration = 10.0
     read_timeout: Duration = 30.0
     revalidate_timeout: Duration = 5.0
+    ca_file: Path | None = None
+    proxy: OptionalUrl = ""
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Where it is asked, in this order."""
+        return self.urls or (self.url or _URLS.get(self.host, f"https://{self.host}"),)
+
+    @whole(mode="before")
+    @classmethod
+    def _fill_in(cls, values: Any) -> Any:
+        """Docker Hub's tokens come from elsewhere; every other registry that is known by name gives its own."""
+        if isinstance(values, dict) and str(values.get("host", "")).lower() == DOCKER_HUB:
+            return {"token_hosts": _HUB_TOKEN_HOSTS} | values
+        return values
+
+    @whole(mode="after")
+    def _check_urls(self) -> "Upstream":
+        if self.url and self.urls:
+            raise ValueError("give either url or urls, not both")
+        return self
 
     @whole(mode="after")
     def _check_credentials(self) -> "Upstream":
@@ -180,11 +131,21 @@ class Log(Section):
     access: bool = True
 
 
-DOCKER_HUB = {
-    "host": "docker.io",
-    "url": "https://registry-1.docker.io",
-    "default": True,
-    "token_hosts": ["auth.docker.io"],
+DOCKER_HUB = "docker.io"
+
+_HUB_TOKEN_HOSTS = ["auth.docker.io"]
+# Where a registry is that is not where its host says.
+_URLS = {DOCKER_HUB: "https://registry-1.docker.io"}
+# A section of one of these names, or of a host's, needs no `host`.
+_NAMES = {
+    "dockerhub": DOCKER_HUB,
+    "ghcr": "ghcr.io",
+    "quay": "quay.io",
+    "k8s": "registry.k8s.io",
+    "gcr": "gcr.io",
+    "mcr": "mcr.microsoft.com",
+    "ecr-public": "public.ecr.aws",
+    "nvcr": "nvcr.io",
 }
 
 
@@ -194,8 +155,22 @@ class Config(Section):
     server: Server = Server()
     storage: Storage = Storage()
     registry: Registry = Registry()
+    hosted: Hosted = Hosted()
     upstreams: dict[str, Upstream] = {}
     log: Log = Log()
+
+    @whole(mode="before")
+    @classmethod
+    def _name_upstreams(cls, values: Any) -> Any:
+        """A name alone is enough for a registry that everybody knows; Docker Hub is the default unless another is."""
+        sections = values.get("upstreams") if isinstance(values, dict) else None
+        if not isinstance(sections, dict) or not all(isinstance(section, dict) for section in sections.values()):
+            return values
+        named = {name: _named(name) | section for name, section in sections.items()}
+        if not any("default" in section for section in named.values()):
+            for section in named.values():
+                section["default"] = str(section.get("host")).lower() == DOCKER_HUB
+        return values | {"upstreams": named}
 
     @whole(mode="after")
     def _check_upstreams(self) -> "Config":
@@ -208,10 +183,15 @@ class Config(Section):
         return self
 
 
+def _named(section: str) -> dict[str, Any]:
+    host = _NAMES.get(section, section if "." in section else "")
+    return {"host": host} if host else {}
+
+
 def load_config(file: Path | None, environment: Mapping[str, str]) -> Config:
     """Read the file (if any), lay the environment over it, check everything. Raises ConfigError."""
     values = _read(file) if file is not None else {}
-    values.setdefault("upstreams", {"dockerhub": dict(DOCKER_HUB)})
+    values.setdefault("upstreams", {"dockerhub": {}})
     _refuse_near_misses(environment)
     laid = {tuple(name.removeprefix(_PREFIX).lower().split("__")): name for name in environment if _is_ours(name)}
     for path, name in laid.items():
@@ -290,17 +270,24 @@ def to_toml(config: Config) -> str:
 
 
 def _section(name: str, values: Mapping[str, Any]) -> list[str]:
+    """A table of `name`, which may be dotted, and the tables inside it."""
     lines = [f"\n[{name}]"] if name and not all(isinstance(value, dict) for value in values.values()) else []
     plain = {key: value for key, value in values.items() if value is not None and not isinstance(value, dict)}
-    lines += [f"{key} = {_value(value)}" for key, value in plain.items()]
+    lines += [f"{_key(key)} = {_value(value)}" for key, value in plain.items()]
     for key, value in values.items():
         if isinstance(value, dict):
-            lines += _section(f"{name}.{key}".lstrip("."), value)
+            lines += _section(f"{name}.{_key(key)}".lstrip("."), value)
     return lines
+
+
+def _key(key: str) -> str:
+    return key if key.replace("_", "").replace("-", "").isalnum() and key.isascii() else json.dumps(key)
 
 
 def _value(value: object) -> str:
     match value:
+        case float() if math.isinf(value):
+            return '"forever"'
         case bool() | int() | float():
             return json.dumps(value)
         case tuple() | list():

@@ -18,11 +18,15 @@ class Flights:
 
     async def join(self, key: Hashable, start: Callable[[], Awaitable[T]]) -> T:
         """The result of the flight for `key`, begun by `start` if none is under way; its exception for everybody."""
+        return await asyncio.shield(self.begin(key, start))
+
+    def begin(self, key: Hashable, start: Callable[[], Awaitable[T]]) -> asyncio.Task[T]:
+        """The flight for `key`, for whoever does not wait for its end."""
         task = self._tasks.get(key)
         if task is None:
             task = self._tasks[key] = asyncio.create_task(_run(start))
             task.add_done_callback(lambda done: self._landed(key, done))
-        return await asyncio.shield(task)
+        return task
 
     def _landed(self, key: Hashable, task: asyncio.Task[Any]) -> None:
         del self._tasks[key]

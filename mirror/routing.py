@@ -3,12 +3,14 @@
 - With `ns=HOST` (containerd, BuildKit, Docker with its containerd store) only that upstream's content is meant.
 - A first component that is an upstream's host (`ghcr.io/org/app`) means that upstream.
 - Any other name means the hosted repository if there is one, and else the default upstream's; one that begins with
-  some other host (`quay.example/app`) is never asked of the default upstream.
+  some other host (`quay.example/app`) is never asked of the default upstream, nor is one that matches `hosted.allow`:
+  what is missing there is missing, and not to be had from strangers (dependency confusion).
 """
 
 from collections import Counter
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from ocispec.errors import NameUnknown
@@ -25,28 +27,52 @@ _ALIASES = {"index.docker.io": _DOCKER_HUB, "registry-1.docker.io": _DOCKER_HUB}
 class Place:
     """Where a name may be found. `hosted` is None where nothing can be pushed, `cached` where no upstream has it.
 
-    `hint` is for whoever finds nothing there: the name looks as if another registry was meant.
+    `hint` is for whoever finds nothing there: what the name looks like, or which rule keeps it away. `is_closed`: what
+    was pushed is served, and no more can be pushed.
     """
 
     name: RepositoryName
     hosted: Repository | None
     cached: Repository | None
     hint: str | None = None
+    is_closed: bool = False
 
 
 def owner(place: Place, known: Container[Repository]) -> Repository:
-    """Whose content a pull of this name gets: hosted wins, and a hosted name never falls through to an upstream."""
+    """Whose content a pull of this name gets: hosted wins, and a hosted name never falls through to an upstream.
+
+    Raises NameUnknown for a name that the rules keep away from everything.
+    """
     if place.hosted is not None and (place.cached is None or place.hosted in known):
         return place.hosted
-    assert place.cached is not None, "a place is hosted, cached or both"
+    if place.cached is None:
+        raise NameUnknown(place.hint, detail={"name": place.name})
     return place.cached
 
 
-class Names:
-    """Resolves names. Built from the hosts of the configured upstreams and the one that is the default."""
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Which repositories of an upstream may be pulled: those that match `allow` (or all), and not `deny`."""
 
-    def __init__(self, hosts: Iterable[str], default: str | None) -> None:
-        self._hosts, self._default = frozenset(hosts), default
+    allow: Sequence[str] = ()
+    deny: Sequence[str] = ()
+
+    def admit(self, name: str) -> bool:
+        return (not self.allow or matches(name, self.allow)) and not matches(name, self.deny)
+
+
+def matches(name: str, patterns: Iterable[str]) -> bool:
+    """Whether one of the patterns fits the whole name; `*` stands for anything, slashes included."""
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+class Names:
+    """Resolves names. Built from the configured upstreams' hosts and rules, the one that is the default, and the
+    patterns of names that may be pushed (any, where there are none)."""
+
+    def __init__(self, upstreams: Mapping[str, Rules], default: str | None, hosted: Sequence[str] = ()) -> None:
+        self._rules, self._hosts, self._default = upstreams, frozenset(upstreams), default
+        self._pushable = hosted
         # Clients send the same few names over and over; bounded, since they can send any.
         self.read = lru_cache(_REMEMBERED)(self._read)
 
@@ -61,17 +87,24 @@ class Names:
         host, _, rest = name.partition("/")
         if rest and _known(host) in self._hosts:
             return self._upstream(_known(host), name, rest)
+        return self._plain(name, host, rest)
+
+    def _plain(self, name: RepositoryName, host: str, rest: str) -> Place:
+        closed = bool(self._pushable) and not matches(name, self._pushable)
         if rest and "." in host:
             # Another registry's name is not for the default upstream to know.
-            return Place(name, Repository(name), None, self._no_such(host))
+            return Place(name, Repository(name), None, self._no_such(host), is_closed=closed)
         if self._default is None:
+            return Place(name, Repository(name), None, is_closed=closed)
+        if self._default == _DOCKER_HUB and host == "library":
+            return self._upstream(self._default, name, name)
+        if self._pushable and not closed:
             return Place(name, Repository(name), None)
-        cached = self._upstream(self._default, name, name).cached
-        reserved = self._default == _DOCKER_HUB and host == "library"
-        return Place(name, None if reserved else Repository(name), cached)
+        found = self._upstream(self._default, name, name)
+        return Place(name, Repository(name), found.cached, found.hint, is_closed=closed)
 
     def _within(self, ns: str, name: RepositoryName) -> Place:
-        host = _known(ns.lower())
+        host = _known(ns)
         if host not in self._hosts:
             raise NameUnknown(self._no_such(ns))
         # containerd with override_path sends both the prefix and ns.
@@ -92,12 +125,14 @@ class Names:
                 hidden[host] += 1
         return stranded, hidden
 
-    @staticmethod
-    def _upstream(host: str, name: RepositoryName, rest: str) -> Place:
+    def _upstream(self, host: str, name: RepositoryName, rest: str) -> Place:
         if host == _DOCKER_HUB and "/" not in rest:
             rest = f"library/{rest}"
+        if not self._rules[host].admit(rest):
+            return Place(name, None, None, f"the rules of this mirror keep {rest[:100]} of {host} away")
         return Place(name, None, Repository(RepositoryName(rest), host))
 
 
 def _known(host: str) -> str:
-    return _ALIASES.get(host, host)
+    """The one name that an upstream has here, for whatever clients call it."""
+    return _ALIASES.get(host.lower(), host.lower())

@@ -209,12 +209,17 @@ class RunningMirror:
     delete = partialmethod(request, "DELETE")
 
 
+# So that a test sees the requests that it made, and each of them; what these do has tests of its own.
+PLAIN = {"prefetch": "off", "negative_ttl": 0}
+
+
 def config_for(hub: FakeHub, root: Path, **sections: Mapping[str, Any]) -> Config:
     """The configuration of a server before `hub`; `sections` are laid over it: `registry={"upload_ttl": "1h"}`.
 
     `upstream` is that of the hub, `upstreams` are more of them.
     """
     docker_hub = {
+        **PLAIN,
         "host": "docker.io",
         "url": hub.url,
         "default": True,
@@ -227,7 +232,11 @@ def config_for(hub: FakeHub, root: Path, **sections: Mapping[str, Any]) -> Confi
             "server": {"listen": "127.0.0.1:0", "drain_timeout": 1, **sections.get("server", {})},
             "storage": {"root": root, **sections.get("storage", {})},
             "registry": sections.get("registry", {}),
-            "upstreams": {"dockerhub": docker_hub, **sections.get("upstreams", {})},
+            "hosted": sections.get("hosted", {}),
+            "upstreams": {
+                "dockerhub": docker_hub,
+                **{name: {**PLAIN, **upstream} for name, upstream in sections.get("upstreams", {}).items()},
+            },
             "log": sections.get("log", {}),
         }
     )

@@ -10,6 +10,7 @@ from mirror.management.delete import Deletions
 from mirror.pull.blob import BlobPulls
 from mirror.pull.manifest import ManifestPulls
 from mirror.pull.outcome import Outcome
+from mirror.pull.prefetch import Prefetch
 from mirror.push.manifest import ManifestPushes
 from mirror.push.upload import Uploads
 from mirror.routing import Names
@@ -25,6 +26,7 @@ class Services:
     store: Store
     manifest_pulls: ManifestPulls
     blob_pulls: BlobPulls
+    prefetch: Prefetch
     manifest_pushes: ManifestPushes
     uploads: Uploads
     lists: Lists
@@ -37,10 +39,11 @@ DRAIN = web.AppKey("drain", Drain)
 
 @dataclass(slots=True)
 class Notes:
-    """What is noted of a request for the access log."""
+    """What is noted of a request for its answer, and for the access log."""
 
     cache: Outcome | None = None
     sent: int | None = None  # bytes of the body, where they left by sendfile
+    namespace: str | None = None  # the upstream that it named by `ns`
     cut: str | None = None  # why the answer was cut off
 
     def count(self, sent: int) -> None:

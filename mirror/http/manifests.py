@@ -1,6 +1,6 @@
 """end-3, end-7, end-9: manifests."""
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from mirror.http import parse, reply
 from mirror.http.body import pieces
@@ -16,14 +16,19 @@ _MAX_TAGS = 32
 
 async def get(request: web.Request) -> web.StreamResponse:
     """GET and HEAD. The stored bytes as they are, whatever Accept says: another form would have another digest."""
-    pulls = parse.services(request).manifest_pulls
-    place, reference = parse.place(request), parse.reference(request)
-    pulled = await pulls.get(place, reference)
+    services = parse.services(request)
+    pulled = await services.manifest_pulls.get(parse.place(request), parse.reference(request))
+    if request.method == hdrs.METH_GET:
+        services.prefetch.after(pulled.repository, pulled.manifest)
     request[NOTES].cache = pulled.outcome
-    headers = reply.manifest_headers(pulled.manifest.digest, pulled.manifest.media_type, pulled.outcome)
-    if reply.matches(request, pulled.manifest.digest):
+    manifest = pulled.manifest
+    upstream = pulled.repository.upstream
+    headers = reply.manifest_headers(manifest.digest, manifest.media_type, pulled.outcome, upstream)
+    if pulled.age is not None:
+        headers["Age"] = f"{pulled.age:.0f}"
+    if reply.matches(request, manifest.digest):
         return web.Response(status=304, headers=headers)
-    return web.Response(body=pulled.manifest.body, headers=headers)
+    return web.Response(body=manifest.body, headers=headers)
 
 
 async def put(request: web.Request) -> web.StreamResponse:

@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 # What every answer carries; not which versions of what it is made with.
 SIGNATURE = {hdrs.SERVER: "registry-mirror", "Docker-Distribution-Api-Version": "registry/2.0"}
 
+# Which registry a client meant that sent `ns` (distribution-spec, "Registry Proxying").
+NAMESPACE = "OCI-Namespace"
+
 Signer = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 
 
@@ -56,8 +59,11 @@ def answering(drain: Drain) -> Middleware:
 
 
 def signing(drain: Drain) -> Signer:
-    async def sign(_request: web.Request, response: web.StreamResponse) -> None:
+    async def sign(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(SIGNATURE)
+        notes = request.get(NOTES)
+        if notes is not None and notes.namespace is not None:
+            response.headers[NAMESPACE] = notes.namespace
         if drain.stopping:
             response.force_close()
             response.headers[hdrs.CONNECTION] = "close"

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from mirror.http.keys import SERVICES, Services
+from mirror.http.keys import NOTES, SERVICES, Services
 from mirror.routing import Place
 from ocispec.digest import Digest
 from ocispec.errors import ContentEncodingUnsupported, NameInvalid
@@ -16,7 +16,11 @@ def services(request: web.Request) -> Services:
 
 def place(request: web.Request) -> Place:
     """Where the name in the path may be found. Raises NameInvalid, NameUnknown."""
-    return services(request).names.read(request.match_info["name"], request.query.get("ns"))
+    ns = request.query.get("ns")
+    found = services(request).names.read(request.match_info["name"], ns)
+    if ns is not None and found.cached is not None:
+        request[NOTES].namespace = found.cached.upstream
+    return found
 
 
 def source_place(request: web.Request) -> Place | None:

@@ -10,6 +10,7 @@ from ocispec.digest import Digest
 
 DIGEST = "Docker-Content-Digest"
 CACHE = "X-Cache"
+UPSTREAM = "X-Upstream"
 
 
 def json(
@@ -23,13 +24,15 @@ def located(request: web.Request, status: int, path: str, headers: Mapping[str, 
     return web.Response(status=status, headers={"Location": services(request).external_url + path, **(headers or {})})
 
 
-def content_headers(digest: Digest, outcome: Outcome) -> dict[str, str]:
-    return {DIGEST: str(digest), "ETag": digest.etag, CACHE: outcome.value}
+def content_headers(digest: Digest, outcome: Outcome, upstream: str = "") -> dict[str, str]:
+    """What it is, and why it was answered so; `upstream` is whose it is, '' for what was pushed."""
+    headers = {DIGEST: str(digest), "ETag": digest.etag, CACHE: outcome.value}
+    return {**headers, UPSTREAM: upstream} if upstream else headers
 
 
-def manifest_headers(digest: Digest, media_type: str, outcome: Outcome) -> dict[str, str]:
+def manifest_headers(digest: Digest, media_type: str, outcome: Outcome, upstream: str) -> dict[str, str]:
     return {
-        **content_headers(digest, outcome),
+        **content_headers(digest, outcome, upstream),
         "Content-Type": media_type,
         "X-Content-Type-Options": "nosniff",
     }

@@ -15,7 +15,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from mirror.http import reply
 from mirror.http.drain import Drain
 from mirror.http.keys import NOTES, Notes, Services
-from mirror.http.middleware import SIGNATURE
+from mirror.http.middleware import NAMESPACE, SIGNATURE
 from mirror.pull.manifest import PulledManifest
 from mirror.pull.outcome import Outcome
 from mirror.routing import Place
@@ -30,6 +30,7 @@ _TARGET = re.compile(r"/v2/([a-z0-9._/-]+)/manifests/([A-Za-z0-9._:-]+)(?:\?ns=(
 # Longer than any that is asked for all day; anybody can send others, and they are kept.
 _MAX_TARGET = 512
 _REMEMBERED = 4096
+_NS = "?ns="
 
 
 def warm_first(services: Services, drain: Drain, behind: Handler) -> Handler:
@@ -53,17 +54,19 @@ def warm_first(services: Services, drain: Drain, behind: Handler) -> Handler:
         manifest = pulled.manifest
         body = b"" if request.method == hdrs.METH_HEAD else manifest.body
         request[NOTES] = Notes(cache=pulled.outcome, sent=len(body))
-        return _Ready(_head(manifest.digest, manifest.media_type, len(manifest.body), pulled.outcome), body)
+        upstream, ns = pulled.repository.upstream, _NS in request.raw_path
+        head = _head(manifest.digest, manifest.media_type, len(manifest.body), pulled.outcome, upstream, ns=ns)
+        return _Ready(head, pulled.age, body)
 
     return handle
 
 
 class _Ready(web.StreamResponse):
-    """An answer that needs nothing but its date: one write, past everything that makes an answer of parts."""
+    """An answer that needs nothing but its age and date: one write, past everything that makes an answer of parts."""
 
-    def __init__(self, head: bytes, body: bytes) -> None:
+    def __init__(self, head: bytes, age: float | None, body: bytes) -> None:
         super().__init__()
-        self._parts = head, body
+        self._parts = head, b"" if age is None else b"Age: %.0f\r\n" % age, body
 
     @property
     def keep_alive(self) -> bool:
@@ -73,8 +76,8 @@ class _Ready(web.StreamResponse):
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client has gone")
-        head, body = self._parts
-        transport.write(b"%bDate: %b\r\n\r\n%b" % (head, _date(int(time.time())), body))
+        head, age, body = self._parts
+        transport.write(b"%b%bDate: %b\r\n\r\n%b" % (head, age, _date(int(time.time())), body))
         if transport.get_write_buffer_size() > 0:
             await request.writer.drain()
 
@@ -105,12 +108,13 @@ def _read(services: Services, target: str) -> tuple[Place, Reference] | None:
 
 
 @lru_cache(_REMEMBERED)
-def _head(digest: Digest, media_type: str, length: int, outcome: Outcome) -> bytes:
-    """Status line and headers of a manifest, all but the date."""
+def _head(digest: Digest, media_type: str, length: int, outcome: Outcome, upstream: str, *, ns: bool) -> bytes:
+    """Status line and headers of a manifest, all but age and date."""
     headers = {
-        **reply.manifest_headers(digest, media_type, outcome),
+        **reply.manifest_headers(digest, media_type, outcome, upstream),
         hdrs.CONTENT_LENGTH: str(length),
         **SIGNATURE,
+        **({NAMESPACE: upstream} if ns else {}),
     }
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     return f"HTTP/1.1 200 OK\r\n{lines}".encode("latin-1")

@@ -5,29 +5,37 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
+from cachetools import LRUCache
+
 from mirror.flights import Flights
-from mirror.pull.freshness import is_fresh
+from mirror.pull.freshness import TagTtls, is_fresh
 from mirror.pull.outcome import Outcome
+from mirror.reading import read_manifest
 from mirror.routing import Place, owner
 from mirror.upstream.client import RemoteManifest, UpstreamClient
-from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamRefused
+from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamRefused, UpstreamTimedOut
 from ocispec.digest import Digest
 from ocispec.errors import ManifestInvalid, ManifestUnknown
-from ocispec.manifest import Manifest, parse_manifest
+from ocispec.manifest import Manifest
 from ocispec.names import Reference, Tag
 from storage.errors import StorageError
 from storage.hot import StoredManifest
 from storage.repository import Repository
 from storage.store import Store
 
+_MAX_ABSENT = 10_000
+
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class PulledManifest:
+    """`age`: seconds since the upstream last said so; None where that does not matter."""
+
     manifest: StoredManifest
     outcome: Outcome
     repository: Repository
+    age: float | None = None
 
 
 class ManifestPulls:
@@ -35,6 +43,10 @@ class ManifestPulls:
 
     def __init__(self, store: Store, upstreams: Mapping[str, UpstreamClient], clock: Callable[[], float]) -> None:
         self._store, self._upstreams, self._clock = store, upstreams, clock
+        self._ttls = {
+            host: TagTtls(upstream.config.tag_ttl, upstream.config.tag_ttls) for host, upstream in upstreams.items()
+        }
+        self._absent = Absent(clock)
         self._flights = Flights()
 
     async def close(self) -> None:
@@ -44,9 +56,9 @@ class ManifestPulls:
         """The answer, if it is in memory and fresh: the warm path, without waiting for anything."""
         repository = owner(place, self._store.repositories)
         found = self._store.manifests.recall(repository, reference)
-        if found is None or not self._serves(repository, found):
+        if found is None or not self._serves(repository, reference, found):
             return None
-        return PulledManifest(found, Outcome.HIT, repository)
+        return self._found(found, Outcome.HIT, repository)
 
     async def get(self, place: Place, reference: Reference) -> PulledManifest:
         """Raises ManifestUnknown, or UpstreamError where nobody could be asked and nothing is here."""
@@ -54,10 +66,12 @@ class ManifestPulls:
             return recalled
         repository = owner(place, self._store.repositories)
         found = await self._store.manifests.find(repository, reference)
-        if repository.is_hosted or (found is not None and self._serves(repository, found)):
+        if repository.is_hosted or (found is not None and self._serves(repository, reference, found)):
             if found is None:
                 raise ManifestUnknown(place.hint, detail={"name": place.name, "reference": str(reference)})
-            return PulledManifest(found, Outcome.HIT, repository)
+            return self._found(found, Outcome.HIT, repository)
+        if self._absent.has(repository, reference):
+            raise ManifestUnknown(detail={"name": repository.path, "reference": str(reference)})
         try:
             if found is None or not isinstance(reference, Tag):
                 key = (repository, reference)
@@ -71,17 +85,25 @@ class ManifestPulls:
 
     async def _revalidated(self, repository: Repository, tag: Tag, found: StoredManifest) -> PulledManifest:
         """Ask where the tag points now. An upstream that fails, or takes too long, leaves us with what we have."""
-        limit = self._upstreams[repository.upstream].config.revalidate_timeout
-        flight = self._flights.join((repository, tag), lambda: self._revalidate(repository, tag, found))
+        upstream = self._upstreams[repository.upstream]
+        limit, overdue = upstream.config.revalidate_timeout, self._overdue(repository, tag, found)
+        flight = self._flights.begin((repository, tag), lambda: self._revalidate(repository, tag, found))
+        if overdue < upstream.config.stale_while_revalidate:
+            return self._found(found, Outcome.STALE, repository)
         try:
+            upstream.admit()  # a flight of before may hang for a while yet
             async with asyncio.timeout(limit):
-                current = await flight
+                current = await asyncio.shield(flight)
         except UpstreamRefused:
             raise  # an answer, not a failure: it is gone, or not for us any more
         except (UpstreamError, TimeoutError) as error:
             reason = str(error) or f"the upstream did not answer within {limit:g} s"
+            if isinstance(error, TimeoutError):
+                upstream.suspect(reason)
+            if overdue > upstream.config.stale_if_error:
+                raise error if isinstance(error, UpstreamError) else UpstreamTimedOut(reason) from error
             log.warning("serving a stale tag", extra={"repository": str(repository), "tag": tag, "reason": reason})
-            return PulledManifest(found, Outcome.STALE, repository)
+            return self._found(found, Outcome.STALE, repository)
         same = current is not None and current.digest == found.digest
         outcome = Outcome.REVALIDATED if same else Outcome.MISS
         return self._pulled(repository, tag, current, outcome)
@@ -89,7 +111,7 @@ class ManifestPulls:
     async def _revalidate(self, repository: Repository, tag: Tag, found: StoredManifest) -> StoredManifest | None:
         # Between the look that found nothing fresh and this flight, another flight may have landed.
         found = await self._store.manifests.find(repository, tag) or found
-        if self._serves(repository, found):
+        if self._serves(repository, tag, found):
             return found
         upstream = self._upstreams[repository.upstream]
         try:
@@ -97,9 +119,11 @@ class ManifestPulls:
         except UpstreamBroken:
             return await self._fetch(repository, tag)  # it does not do HEAD properly; GET tells
         if digest is None:
+            self._absent.add(repository, tag, upstream.config.negative_ttl)
             return None
         current = found if digest == found.digest else await self._store.manifests.find(repository, digest)
         if current is None:
+            upstream.spare()
             # By digest, so that a tag that moves once more meanwhile cannot mix two answers.
             current = await self._fetch(repository, digest)
         if current is None:
@@ -113,18 +137,29 @@ class ManifestPulls:
 
     async def _fetch(self, repository: Repository, reference: Reference) -> StoredManifest | None:
         """Get it from the upstream, check it, keep it."""
-        remote = await self._upstreams[repository.upstream].get_manifest(repository.name, reference)
+        upstream = self._upstreams[repository.upstream]
+        remote = await upstream.get_manifest(repository.name, reference)
         if remote is None:
+            self._absent.add(repository, reference, upstream.config.negative_ttl)
             return None
-        digest, manifest = _checked(remote, reference)
+        digest, manifest = await _checked(remote, reference)
         tag = reference if isinstance(reference, Tag) else None
         await _kept(self._store.manifests.cache(repository, digest, remote.body, manifest, tag), repository)
         return StoredManifest(digest, manifest.media_type, remote.body, self._clock())
 
-    def _serves(self, repository: Repository, found: StoredManifest) -> bool:
-        if repository.is_hosted:
+    def _serves(self, repository: Repository, reference: Reference, found: StoredManifest) -> bool:
+        if repository.is_hosted or isinstance(reference, Digest):
             return True
-        return is_fresh(found.checked_at, self._clock(), self._upstreams[repository.upstream].config.tag_ttl)
+        return is_fresh(found.checked_at, self._clock(), self._ttls[repository.upstream].of(repository.name, reference))
+
+    def _found(self, found: StoredManifest, outcome: Outcome, repository: Repository) -> PulledManifest:
+        age = None if repository.is_hosted or found.checked_at is None else max(0.0, self._clock() - found.checked_at)
+        return PulledManifest(found, outcome, repository, age)
+
+    def _overdue(self, repository: Repository, tag: Tag, found: StoredManifest) -> float:
+        """For how many seconds a tag has not been fresh any more."""
+        since = abs(self._clock() - found.checked_at) if found.checked_at is not None else 0.0
+        return since - self._ttls[repository.upstream].of(repository.name, tag)
 
     @staticmethod
     def _pulled(
@@ -135,6 +170,21 @@ class ManifestPulls:
         return PulledManifest(found, outcome, repository)
 
 
+class Absent:
+    """What an upstream said that it does not have, for a while. Clients ask twice for what is missing, by HEAD and by
+    GET, and a thousand of them ask for the same mistyped tag."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._until: LRUCache[tuple[Repository, Reference], float] = LRUCache(_MAX_ABSENT)
+
+    def add(self, repository: Repository, reference: Reference, seconds: float) -> None:
+        self._until[repository, reference] = self._clock() + seconds
+
+    def has(self, repository: Repository, reference: Reference) -> bool:
+        return self._clock() < self._until.get((repository, reference), 0.0)
+
+
 async def _kept(writing: Awaitable[None], repository: Repository) -> None:
     """Write down what the upstream said. A store that cannot is no reason to keep the answer from the client."""
     try:
@@ -143,13 +193,13 @@ async def _kept(writing: Awaitable[None], repository: Repository) -> None:
         log.error("cannot keep a manifest", extra={"repository": str(repository), "reason": str(error)})
 
 
-def _checked(remote: RemoteManifest, reference: Reference) -> tuple[Digest, Manifest]:
+async def _checked(remote: RemoteManifest, reference: Reference) -> tuple[Digest, Manifest]:
     """The digest of what was really sent; raises UpstreamBroken where it is not what was asked for or claimed."""
     expected = reference if isinstance(reference, Digest) else remote.digest
     digest = Digest.of(remote.body, expected.algorithm if expected else "sha256")
     if expected is not None and digest != expected:
         raise UpstreamBroken("the upstream sent a manifest that is not what its digest says")
     try:
-        return digest, parse_manifest(remote.body, remote.content_type)
+        return digest, await read_manifest(remote.body, remote.content_type)
     except ManifestInvalid as error:
         raise UpstreamBroken(f"the upstream sent something else than a manifest: {error}") from None

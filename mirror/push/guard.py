@@ -14,6 +14,8 @@ def writable(store: Store, place: Place) -> Repository:
     """
     if place.hosted is None:
         raise Unsupported(f"{place.name} is pulled from {_host(place)} and cannot be pushed to; push to another name")
+    if place.is_closed:
+        raise Unsupported(f"{place.name} cannot be pushed to: hosted.allow has no pattern for it")
     if place.cached is not None and place.cached in store.repositories and place.hosted not in store.repositories:
         raise Unsupported(f"{place.name} is cached from {_host(place)} and cannot be pushed to; push to another name")
     return place.hosted

@@ -1,20 +1,19 @@
 """Push a manifest: understood, complete, stored byte for byte, and only then is its tag moved."""
 
-import asyncio
 from collections.abc import Sequence
 
 from mirror.push.guard import writable
+from mirror.reading import read_manifest
 from mirror.routing import Place
 from ocispec.digest import Digest
 from ocispec.errors import DigestInvalid, ManifestBlobUnknown, ManifestInvalid
-from ocispec.manifest import Manifest, parse_manifest
+from ocispec.manifest import Manifest
 from ocispec.names import Reference, Tag
 from storage.errors import MissingContent
 from storage.store import Store
 
 # How many of the missing digests an error names.
 _MAX_NAMED = 100
-_LONG = 64 * 2**10
 # What refers to something is listed with all its annotations.
 _MAX_ANNOTATIONS = 64 * 2**10
 
@@ -33,7 +32,7 @@ class ManifestPushes:
         Raises ManifestInvalid, DigestInvalid, ManifestBlobUnknown, Unsupported.
         """
         repository = writable(self._store, place)
-        manifest = await _parsed(body, content_type)
+        manifest = await read_manifest(body, content_type)
         if manifest.subject is not None and sum(map(len, manifest.annotations.values())) > _MAX_ANNOTATIONS:
             raise ManifestInvalid(f"annotations of what has a subject must not be longer than {_MAX_ANNOTATIONS} bytes")
         algorithm = reference.algorithm if isinstance(reference, Digest) else "sha256"
@@ -53,10 +52,3 @@ class ManifestPushes:
 
     def _may_be_sparse(self, manifest: Manifest) -> bool:
         return self._sparse == "all" or (self._sparse == "index" and manifest.is_index)
-
-
-async def _parsed(body: bytes, content_type: str) -> Manifest:
-    """A long one is read beside the loop: it may take a tenth of a second."""
-    if len(body) <= _LONG:
-        return parse_manifest(body, content_type)
-    return await asyncio.to_thread(parse_manifest, body, content_type)

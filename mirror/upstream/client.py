@@ -5,9 +5,10 @@ Requests that a client waits for are repeated where that can help (mirror/upstre
 
 import asyncio
 import json
+import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -16,7 +17,14 @@ from aiohttp.hdrs import ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE
 from yarl import URL
 
 from mirror.config import Upstream
-from mirror.upstream.errors import UpstreamBroken, UpstreamError
+from mirror.upstream.errors import (
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamNotAsked,
+    UpstreamRateLimited,
+    UpstreamUnavailable,
+)
+from mirror.upstream.health import Kind
 from mirror.upstream.retry import wait_before_retry
 from mirror.upstream.transport import Transport, read_capped
 from ocispec import endpoints, manifest, media_types
@@ -28,6 +36,7 @@ from ocispec.ranges import parse_content_range
 from ocispec.token import pull_scope
 
 T = TypeVar("T")
+log = logging.getLogger(__name__)
 
 _DIGEST_HEADER = "Docker-Content-Digest"
 _MAX_LIST_BYTES = 4 * 2**20
@@ -66,17 +75,34 @@ class UpstreamClient:
 
     def __init__(self, config: Upstream, password: str) -> None:
         self.config = config
-        self._transport = Transport(config, password)
+        self._endpoints = [Transport(config, url, password) for url in config.endpoints]
 
     async def close(self) -> None:
-        await self._transport.close()
+        for endpoint in self._endpoints:
+            await endpoint.close()
+
+    def suspect(self, reason: str) -> None:
+        """Whoever waited for an answer has given up."""
+        for endpoint in self._endpoints:
+            if not endpoint.health.is_open:
+                return endpoint.suspect(reason)
+
+    def admit(self) -> None:
+        """Raises UpstreamNotAsked where a question would not be put to it."""
+        if self.config.offline or all(endpoint.health.is_open for endpoint in self._endpoints):
+            raise UpstreamNotAsked("the upstream is not asked now")
+
+    def spare(self) -> None:
+        """Raises UpstreamRateLimited where the budget of pulls is better kept for what is not here at all."""
+        if all(endpoint.is_scarce for endpoint in self._endpoints):
+            raise UpstreamRateLimited("the budget of pulls is nearly spent, and kept for what is not here at all")
 
     async def head_manifest(self, repository: RepositoryName, reference: Reference) -> Digest | None:
         """Where a tag points, which Docker Hub tells for free. Raises UpstreamBroken where the answer does not say."""
 
-        async def ask() -> Digest | None:
-            url = self._url(endpoints.manifest(repository, reference))
-            async with self._transport.request("HEAD", url, pull_scope(repository), _ACCEPT) as response:
+        async def ask(endpoint: Transport) -> Digest | None:
+            place = endpoints.manifest(repository, reference)
+            async with endpoint.request(Kind.TAG, "HEAD", place, pull_scope(repository), _ACCEPT) as response:
                 if response.status == 404:
                     return None
                 digest = _claimed(response)
@@ -84,29 +110,29 @@ class UpstreamClient:
                     raise UpstreamBroken("the upstream does not say which digest the tag has")
                 return digest
 
-        return await ask()  # once: whoever revalidates has a copy to fall back on
+        return await self._first(ask)  # once: whoever revalidates has a copy to fall back on
 
     async def get_manifest(self, repository: RepositoryName, reference: Reference) -> RemoteManifest | None:
-        async def ask() -> RemoteManifest | None:
-            url = self._url(endpoints.manifest(repository, reference))
-            async with self._transport.request("GET", url, pull_scope(repository), _ACCEPT) as response:
+        async def ask(endpoint: Transport) -> RemoteManifest | None:
+            place = endpoints.manifest(repository, reference)
+            async with endpoint.request(Kind.MANIFEST, "GET", place, pull_scope(repository), _ACCEPT) as response:
                 if response.status == 404:
                     return None
                 _check_plain(response)
                 body = await read_capped(response, manifest.MAX_BYTES)
                 return RemoteManifest(body, response.headers.get(CONTENT_TYPE, ""), _claimed(response))
 
-        return await _persistently(ask)
+        return await self._persistently(ask)
 
     async def head_blob(self, repository: RepositoryName, digest: Digest) -> RemoteHead | None:
         """Whether the upstream has this blob in this repository."""
 
-        async def ask() -> RemoteHead | None:
-            url = self._url(endpoints.blob(repository, digest))
-            async with self._transport.request("HEAD", url, pull_scope(repository)) as response:
+        async def ask(endpoint: Transport) -> RemoteHead | None:
+            place = endpoints.blob(repository, digest)
+            async with endpoint.request(Kind.BLOB, "HEAD", place, pull_scope(repository)) as response:
                 return RemoteHead(_length(response)) if response.status == 200 else None
 
-        return await _persistently(ask)
+        return await self._persistently(ask)
 
     @asynccontextmanager
     async def open_blob(
@@ -119,8 +145,11 @@ class UpstreamClient:
         headers = {RANGE: f"bytes={start}-"} if start else {}
         if start and etag:
             headers[IF_RANGE] = etag
-        url = self._url(endpoints.blob(repository, digest))
-        async with self._transport.request("GET", url, pull_scope(repository), headers) as response:
+        place, scope = endpoints.blob(repository, digest), pull_scope(repository)
+        async with AsyncExitStack() as stack:
+            response = await self._first(
+                lambda endpoint: stack.enter_async_context(endpoint.request(Kind.BLOB, "GET", place, scope, headers))
+            )
             if response.status == 404:
                 yield None
             else:
@@ -130,12 +159,12 @@ class UpstreamClient:
 
     async def tags(self, repository: RepositoryName) -> list[str] | None:
         """Every tag, all pages. Raises UpstreamBroken rather than leave some out."""
-        url = self._url(endpoints.tags(repository))
+        place: str | URL = endpoints.tags(repository)
         found: list[str] = []
-        asked: set[URL] = set()
-        while url not in asked and len(asked) < _MAX_PAGES:
-            asked.add(url)
-            page = await self._tag_page(repository, url)
+        asked: set[str | URL] = set()
+        while place not in asked and len(asked) < _MAX_PAGES:
+            asked.add(place)
+            page = await self._tag_page(repository, place)
             if page is None:
                 return None
             found += page[0]
@@ -143,55 +172,62 @@ class UpstreamClient:
                 raise UpstreamBroken(f"the upstream lists more than {_MAX_TAGS} tags")
             if page[1] is None:
                 return [name for name in found if is_tag(name)]
-            url = page[1]
+            place = page[1]
         raise UpstreamBroken("the upstream's list of tags has no end")
 
-    async def _tag_page(self, repository: RepositoryName, url: URL) -> tuple[list[str], URL | None] | None:
-        async def ask() -> tuple[list[str], URL | None] | None:
-            async with self._transport.request("GET", url, pull_scope(repository)) as response:
+    async def _tag_page(self, repository: RepositoryName, place: str | URL) -> tuple[list[str], URL | None] | None:
+        async def ask(endpoint: Transport) -> tuple[list[str], URL | None] | None:
+            async with endpoint.request(Kind.LIST, "GET", place, pull_scope(repository)) as response:
                 if response.status == 404:
                     return None
                 _check_plain(response)
                 names = _tags_of(await read_capped(response, _MAX_LIST_BYTES))
-                following = parse_next(response.headers.get(LINK), str(url))
+                following = parse_next(response.headers.get(LINK), str(endpoint.url(place)))
                 if following is None and "next" in response.links:
                     raise UpstreamBroken("the upstream's list of tags goes on where it must not be followed")
                 return names, URL(following, encoded=True) if following else None
 
-        return await _persistently(ask)
+        return await self._persistently(ask)
 
     async def referrers(self, repository: RepositoryName, subject: Digest, artifact_type: str | None) -> bytes | None:
         """The upstream's referrers index as it is; None where it has no such endpoint."""
 
-        async def ask() -> bytes | None:
-            url = self._url(endpoints.referrers(repository, subject, artifact_type))
+        async def ask(endpoint: Transport) -> bytes | None:
+            place = endpoints.referrers(repository, subject, artifact_type)
             headers = {ACCEPT: media_types.OCI_INDEX}
-            async with self._transport.request("GET", url, pull_scope(repository), headers) as response:
+            async with endpoint.request(Kind.LIST, "GET", place, pull_scope(repository), headers) as response:
                 if response.status == 404:
                     return None
                 _check_plain(response)
                 return await read_capped(response, _MAX_LIST_BYTES)
 
-        return await _persistently(ask)
+        return await self._persistently(ask)
 
-    def _url(self, path: str) -> URL:
-        return URL(f"{self._transport.base.origin()}{path}", encoded=True)
+    async def _first(self, ask: Callable[[Transport], Awaitable[T]]) -> T:
+        """What the first endpoint says that says anything."""
+        *others, last = self._endpoints
+        for endpoint in others:
+            try:
+                return await ask(endpoint)
+            except (UpstreamUnavailable, UpstreamRateLimited) as error:
+                facts = {"upstream": self.config.host, "endpoint": endpoint.base.host, "reason": str(error)}
+                log.info("asking the next endpoint", extra=facts)
+        return await ask(last)
+
+    async def _persistently(self, ask: Callable[[Transport], Awaitable[T]]) -> T:
+        attempt = 1
+        while True:
+            try:
+                return await self._first(ask)
+            except UpstreamError as error:
+                wait = wait_before_retry(attempt, error, random.random())  # noqa: S311 - jitter, not a secret
+                if wait is None:
+                    raise
+            await asyncio.sleep(wait)
+            attempt += 1
 
 
 _ACCEPT = {ACCEPT: media_types.ACCEPT}
-
-
-async def _persistently(ask: Callable[[], Awaitable[T]]) -> T:
-    attempt = 1
-    while True:
-        try:
-            return await ask()
-        except UpstreamError as error:
-            wait = wait_before_retry(attempt, error, random.random())  # noqa: S311 - jitter, not a secret
-            if wait is None:
-                raise
-        await asyncio.sleep(wait)
-        attempt += 1
 
 
 def _claimed(response: ClientResponse) -> Digest | None:

@@ -11,6 +11,10 @@ class UpstreamUnavailable(UpstreamError):
     """It cannot be reached, broke off, or answered 5xx."""
 
 
+class UpstreamNotAsked(UpstreamUnavailable):
+    """Nobody asked it: it is known not to answer, or the operator switched it off."""
+
+
 class UpstreamTimedOut(UpstreamUnavailable):
     """It did not answer, or not fast enough, in the time it has."""
 

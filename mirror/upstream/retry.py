@@ -1,6 +1,12 @@
 """When to ask again, and how long to wait before. Pure: attempt and failure in, seconds or None out."""
 
-from mirror.upstream.errors import UpstreamError, UpstreamRateLimited, UpstreamTimedOut, UpstreamUnavailable
+from mirror.upstream.errors import (
+    UpstreamError,
+    UpstreamNotAsked,
+    UpstreamRateLimited,
+    UpstreamTimedOut,
+    UpstreamUnavailable,
+)
 
 # A request that a client waits for is tried this often in all; more would make a storm of an outage.
 ATTEMPTS = 3
@@ -16,6 +22,8 @@ def wait_before_retry(attempt: int, error: UpstreamError, jitter: float, *, resu
 
     `resuming`: what has come so far is kept, so a time-out is worth another attempt.
     """
+    if isinstance(error, UpstreamNotAsked) and not resuming:
+        return None
     patient = resuming and not isinstance(error, UpstreamTimedOut)
     if attempt >= (RESUMING_ATTEMPTS if patient else ATTEMPTS):
         return None

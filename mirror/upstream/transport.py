@@ -6,11 +6,13 @@ redirects are signed.
 """
 
 import asyncio
+import logging
 import os
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from typing import Literal
 
 from aiohttp import (
     ClientConnectorCertificateError,
@@ -31,20 +33,25 @@ from yarl import URL
 
 from mirror import __version__
 from mirror.config import Upstream
+from mirror.errors import ConfigError
 from mirror.upstream.auth import Authenticator
 from mirror.upstream.errors import (
     UpstreamBroken,
     UpstreamError,
     UpstreamLoginRefused,
+    UpstreamNotAsked,
     UpstreamRateLimited,
     UpstreamRefused,
     UpstreamTimedOut,
     UpstreamUnavailable,
 )
+from mirror.upstream.health import Health, Kind
 from mirror.upstream.resolver import NotPublic, PublicResolver
 from mirror.upstream.trust import follow, is_named, is_public, same_origin
 from ocispec import token
-from ocispec.limits import parse_retry_after
+from ocispec.limits import parse_budget, parse_retry_after
+
+log = logging.getLogger(__name__)
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MAX_REDIRECTS = 5
@@ -58,32 +65,43 @@ _MIN_BUFFER, _MAX_BUFFER = 2**16, 2**21
 
 
 class Transport:
-    """Sends requests for one upstream. Make it inside a running loop; `close` it in the end."""
+    """Sends requests to one endpoint of an upstream. Make it inside a running loop; `close` it in the end."""
 
-    def __init__(self, config: Upstream, password: str) -> None:
-        self.base = URL(config.url)
+    def __init__(self, config: Upstream, base: str, password: str) -> None:
+        self.base = URL(base)
+        self.health = Health()
         self._config = config
         self._under_way = 0
-        self._named = _session(config, ThreadedResolver())
-        self._public = _session(config, PublicResolver())
-        self.auth = Authenticator(self.base, config.token_hosts, config.username, password, self._fetch_token)
+        tls = _tls(config)
+        self._named = _session(config, ThreadedResolver(), tls)
+        self._public = _session(config, PublicResolver(), tls)
+        self._auth = Authenticator(self.base, config.token_hosts, config.username, password, self._fetch_token)
+        self._probing: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
-        await self.auth.close()
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.wait([self._probing])
+        await self._auth.close()
         await self._named.close()
         await self._public.close()
 
+    def url(self, place: str | URL) -> URL:
+        return place if isinstance(place, URL) else URL(f"{self.base.origin()}{place}", encoded=True)
+
     @asynccontextmanager
     async def request(
-        self, method: str, url: URL, scope: str, headers: Mapping[istr, str] | None = None
+        self, kind: Kind, method: str, place: str | URL, scope: str, headers: Mapping[istr, str] | None = None
     ) -> AsyncIterator[ClientResponse]:
-        """The answer at the end of challenges and redirects: 2xx, 404 or 416. Everything else raises UpstreamError."""
+        """The answer at the end of challenges and redirects: 2xx, 404 or 416. Everything else raises UpstreamError.
+
+        `place` is a path, or a whole URL that an earlier answer gave.
+        """
         self._under_way += 1
         try:
+            response = await self._answer(kind, method, self.url(place), scope, dict(headers or {}))
             with _mapped():
-                response = await self._send(method, url, scope, dict(headers or {}))
                 async with response:
-                    _raise_for(response, redirected=not same_origin(response.url, self.base))
                     yield response
         except UpstreamError as error:
             error.upstream = self._config.host
@@ -91,11 +109,71 @@ class Transport:
         finally:
             self._under_way -= 1
 
+    async def _answer(self, kind: Kind, method: str, url: URL, scope: str, headers: dict[istr, str]) -> ClientResponse:
+        """One that is of use, if the endpoint is worth asking; what comes of it is noted in its health."""
+        if self._config.offline:
+            raise UpstreamNotAsked("this upstream is switched off (offline)")
+        self.health.admit(kind)
+        try:
+            with _mapped():
+                response = await self._send(method, url, scope, headers)
+        except UpstreamUnavailable as error:
+            self.suspect(str(error))
+            raise
+        except UpstreamRateLimited as error:
+            self.health.limited(kind, error.retry_after)
+            raise
+        self.health.answered()
+        self._note_budget(response)
+        try:
+            _raise_for(response, redirected=not same_origin(response.url, self.base))
+        except UpstreamError as error:
+            response.release()
+            if isinstance(error, UpstreamRateLimited):
+                self.health.limited(kind, error.retry_after)
+            raise
+        return response
+
+    def _note_budget(self, response: ClientResponse) -> None:
+        budget = parse_budget(response.headers) if same_origin(response.url, self.base) else None
+        if budget is not None and self.health.note(budget, self._config.rate_limit_reserve):
+            facts = {"upstream": self._config.host, "left": budget.remaining, "of": budget.limit}
+            log.warning("the budget of pulls is nearly spent", extra={**facts, "source": budget.source})
+
+    @property
+    def is_scarce(self) -> bool:
+        """Whether its budget of pulls is down to the reserve."""
+        budget = self.health.budget
+        return budget is not None and budget.remaining <= self._config.rate_limit_reserve
+
+    def suspect(self, reason: str) -> None:
+        """It did not answer, or not as soon as it should have."""
+        if self.health.failed():
+            facts = {"upstream": self._config.host, "endpoint": self.base.host, "reason": reason}
+            log.warning("an upstream does not answer: it is not asked until it does", extra=facts)
+            self._probing = asyncio.create_task(self._probe())
+
+    async def _probe(self) -> None:
+        """Ask for what costs nothing, until there is an answer."""
+        while self.health.is_open:
+            await asyncio.sleep(self.health.next_probe())
+            try:
+                with _mapped():
+                    (await self._send("GET", self.base / "v2" / "", "", {})).release()
+            except UpstreamUnavailable:
+                continue
+            except UpstreamError:
+                pass  # not what anybody wants to hear, but an answer
+            except Exception:
+                log.exception("unexpected error", extra={"upstream": self._config.host})  # whoever asks next will see
+            self.health.answered()
+        log.info("an upstream answers again", extra={"upstream": self._config.host, "endpoint": self.base.host})
+
     async def _send(self, method: str, url: URL, scope: str, headers: dict[istr, str]) -> ClientResponse:
         """Follow redirects, a new challenge at most once; the response is the caller's to close."""
-        authorization = await self.auth.header(scope)
+        authorization = await self._auth.header(scope)
         challenged, own = False, True
-        buffer = max(_MIN_BUFFER, min(_MAX_BUFFER, _READ_BUFFERS // self._under_way))
+        buffer = max(_MIN_BUFFER, min(_MAX_BUFFER, _READ_BUFFERS // max(1, self._under_way)))
         for _ in range(_MAX_REDIRECTS + 2):
             # Never again once a redirect has led away, not even back here: to where is somebody else's choice then.
             own = own and same_origin(url, self.base)
@@ -105,7 +183,7 @@ class Transport:
                 challenged = True
                 asked = response.headers.getall(WWW_AUTHENTICATE, [])
                 response.release()
-                authorization = await self.auth.answer(scope, asked, authorization)
+                authorization = await self._auth.answer(scope, asked, authorization)
             elif response.status in _REDIRECTS:
                 location = response.headers.get(LOCATION, "")
                 response.release()
@@ -119,7 +197,14 @@ class Transport:
     ) -> ClientResponse:
         """One request, up to the head of its answer. sock_read alone would let a head trickle in for ever."""
         async with asyncio.timeout(self._config.connect_timeout + self._config.read_timeout):
-            return await session.request(method, url, headers=headers, allow_redirects=False, read_bufsize=buffer)
+            return await session.request(
+                method,
+                url,
+                headers=headers,
+                allow_redirects=False,
+                read_bufsize=buffer,
+                proxy=self._config.proxy or None,
+            )
 
     def _session_for(self, url: URL) -> ClientSession:
         """The session that may go there; raises UpstreamBroken for an address written out that is not public."""
@@ -155,9 +240,22 @@ async def read_capped(response: ClientResponse, limit: int) -> bytes:
     return bytes(body)
 
 
-def _session(config: Upstream, resolver: ThreadedResolver) -> ClientSession:
+def _tls(config: Upstream) -> ssl.SSLContext | Literal[True]:
+    """The usual authorities, and the operator's own; raises ConfigError."""
+    if config.ca_file is None:
+        return True
+    context = ssl.create_default_context()
+    try:
+        context.load_verify_locations(config.ca_file)
+    except (OSError, ssl.SSLError) as error:
+        reason = "not certificates in PEM form" if isinstance(error, ssl.SSLError) else error.strerror
+        raise ConfigError(f"ca_file {config.ca_file}: {reason}") from error
+    return context
+
+
+def _session(config: Upstream, resolver: ThreadedResolver, tls: ssl.SSLContext | Literal[True]) -> ClientSession:
     return ClientSession(
-        connector=TCPConnector(limit=0, limit_per_host=0, resolver=resolver, ttl_dns_cache=30),
+        connector=TCPConnector(limit=0, limit_per_host=0, resolver=resolver, ttl_dns_cache=30, ssl=tls),
         # No total: a blob may take an hour. Whoever reads one watches its progress.
         timeout=ClientTimeout(total=None, sock_connect=config.connect_timeout, sock_read=config.read_timeout),
         headers={USER_AGENT: f"registry-mirror/{__version__}", ACCEPT_ENCODING: "identity"},

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from mirror import logs
-from mirror.upstream import retry
+from mirror.upstream import health, retry
 
 _MEMORY = Path("/dev/shm")
 
@@ -36,3 +36,11 @@ def access_log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """An upstream that fails is asked again as often as ever, only sooner."""
     monkeypatch.setattr(retry, "_FIRST_WAIT", 0.02)
+
+
+@pytest.fixture(autouse=True)
+def no_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each request finds out for itself how its upstream is; the tests of the breaker have their own figures."""
+    monkeypatch.setattr(health, "_FAILURES", 1_000_000)
+    monkeypatch.setattr(health, "_LIMITED", 0.0)
+    monkeypatch.setattr(health, "_MAX_LIMITED", 0.0)

@@ -1,13 +1,15 @@
 """The configuration: what is understood, what is refused and how that is said, and that no secret is shown."""
 
+import math
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mirror.config import Config, Listen, load_config, parse_duration, parse_listen, parse_size, to_toml
+from mirror.config import Config, load_config, to_toml
 from mirror.errors import ConfigError
+from mirror.values import Listen, parse_age, parse_duration, parse_listen, parse_size
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 SECRET = "canary-secret"
@@ -119,7 +121,8 @@ def test_file_with_upstreams_replaces_docker_hub(tmp_path: Path) -> None:
     config = load_config(file, {})
     assert list(config.upstreams) == ["github"]
     github = config.upstreams["github"]
-    assert (github.host, github.url, github.tag_ttl, github.default) == ("ghcr.io", "https://ghcr.io", 3600.0, False)
+    assert (github.host, github.endpoints) == ("ghcr.io", ("https://ghcr.io",))
+    assert (github.tag_ttl, github.default) == (3600.0, False)
     assert load_config(write(tmp_path, "[upstreams]\n"), {}).upstreams == {}
 
 
@@ -159,7 +162,7 @@ BAD: list[tuple[str, str]] = [
     ('[registry]\nsparse_manifests = "some"\n', "registry.sparse_manifests: "),
     ('[log]\nlevel = "loud"\n', "log.level: "),
     ('[log]\naccess = "perhaps"\n', "log.access: "),
-    ('[upstreams.hub]\nhost = "docker.io"\n', "upstreams.hub.url: missing"),
+    ("[upstreams.hub]\n", "upstreams.hub.host: missing"),
     ('[upstreams.hub]\nurl = "https://x.example"\n', "upstreams.hub.host: missing"),
     (UPSTREAM.replace("https://registry-1", "ftp://registry-1"), "upstreams.hub.url: "),
     (UPSTREAM.replace("https://registry-1", "https://user:pw@registry-1"), "upstreams.hub.url: "),
@@ -286,3 +289,58 @@ def test_password_file(tmp_path: Path) -> None:
     for missing, said in ((tmp_path / "none", "No such file"), (tmp_path, "Is a directory")):
         with pytest.raises(ConfigError, match=said):
             configured(username="o", password_file=str(missing)).upstreams["hub"].read_password()
+
+
+@pytest.mark.parametrize(
+    ("section", "host", "url"),
+    [
+        ("dockerhub", "docker.io", "https://registry-1.docker.io"),
+        ('"docker.io"', "docker.io", "https://registry-1.docker.io"),
+        ("ghcr", "ghcr.io", "https://ghcr.io"),
+        ("quay", "quay.io", "https://quay.io"),
+        ("k8s", "registry.k8s.io", "https://registry.k8s.io"),
+        ("gcr", "gcr.io", "https://gcr.io"),
+        ("mcr", "mcr.microsoft.com", "https://mcr.microsoft.com"),
+        ("ecr-public", "public.ecr.aws", "https://public.ecr.aws"),
+        ("nvcr", "nvcr.io", "https://nvcr.io"),
+        ('"registry.example.com:5000"', "registry.example.com:5000", "https://registry.example.com:5000"),
+    ],
+)
+def test_upstream__a_name_is_enough(tmp_path: Path, section: str, host: str, url: str) -> None:
+    config = load_config(write(tmp_path, f"[upstreams.{section}]\n"), {})
+    (upstream,) = config.upstreams.values()
+    assert (upstream.host, upstream.endpoints) == (host, (url,))
+    assert upstream.default is (host == "docker.io")
+    assert tomllib.loads(to_toml(config))["upstreams"].keys() == config.upstreams.keys()
+
+
+def test_upstream__docker_hub_is_the_default_unless_another_is(tmp_path: Path) -> None:
+    text = '[upstreams.dockerhub]\nusername = "me"\npassword = "x"\n[upstreams.ghcr]\n'
+    hub, ghcr = load_config(write(tmp_path, text), {}).upstreams.values()
+    assert (hub.default, ghcr.default, hub.token_hosts) == (True, False, ("auth.docker.io",))
+    hub, ghcr = load_config(write(tmp_path, text + "default = true\n"), {}).upstreams.values()
+    assert (hub.default, ghcr.default) == (False, True)
+
+
+def test_upstream__urls(tmp_path: Path) -> None:
+    text = '[upstreams.x]\nhost = "x.example"\nurls = ["https://a.example", "https://b.example/"]\n'
+    (upstream,) = load_config(write(tmp_path, text), {}).upstreams.values()
+    assert upstream.endpoints == ("https://a.example", "https://b.example")
+    with pytest.raises(ConfigError, match="either url or urls"):
+        load_config(write(tmp_path, text + 'url = "https://c.example"\n'), {})
+    with pytest.raises(ConfigError, match=r"upstreams\.nobody\.host: missing"):
+        load_config(write(tmp_path, "[upstreams.nobody]\n"), {})
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("forever", math.inf), ("1h", 3600.0), (5, 5.0)])
+def test_age(text: object, seconds: float) -> None:
+    assert parse_age(text) == seconds
+
+
+def test_tag_ttls(tmp_path: Path) -> None:
+    text = '[upstreams.ghcr.tag_ttls]\n"*:v1.*" = "forever"\n"org/*:latest" = "1m"\n'
+    config = load_config(write(tmp_path, text), {})
+    assert config.upstreams["ghcr"].tag_ttls == {"*:v1.*": math.inf, "org/*:latest": 60.0}
+    assert load_config(write(tmp_path, to_toml(config)), {}) == config
+    with pytest.raises(ConfigError, match="is not a pattern"):
+        load_config(write(tmp_path, '[upstreams.ghcr.tag_ttls]\n"a b" = "1m"\n'), {})

@@ -2,13 +2,13 @@
 
 import pytest
 
-from mirror.routing import Names, Place, owner
+from mirror.routing import Names, Place, Rules, owner
 from ocispec.errors import NameUnknown
 from ocispec.names import RepositoryName
 from storage.repository import Repository
 
 HUB = "docker.io"
-HOSTS = (HUB, "ghcr.io", "registry.example.com")
+HOSTS = dict.fromkeys(["docker.io", "ghcr.io", "registry.example.com"], Rules())
 
 
 def name(text: str) -> RepositoryName:
@@ -80,7 +80,7 @@ def test_resolve__library_is_reserved_only_where_docker_hub_is_the_default() -> 
 
 def test_resolve__without_a_default_a_plain_name_is_hosted_only() -> None:
     assert Names(HOSTS, None).resolve(name("org/app")) == Place(name("org/app"), Repository(name("org/app")), None)
-    assert Names([], None).resolve(name("docker.io/nginx")).cached is None
+    assert Names({}, None).resolve(name("docker.io/nginx")).cached is None
 
 
 @pytest.mark.parametrize(
@@ -107,8 +107,55 @@ def test_owner__hosted_wins_as_soon_as_it_exists(names: Names) -> None:
 
 
 def test_owner__a_place_that_is_only_hosted_or_only_cached() -> None:
-    only_hosted = Names([], None).resolve(name("team/app"))
+    only_hosted = Names({}, None).resolve(name("team/app"))
     assert owner(only_hosted, set()) == Repository(name("team/app"))
     only_cached = Names(HOSTS, HUB).resolve(name("library/app"))
     # Not even a hosted repository of that name, left from another configuration, gets in the way.
     assert owner(only_cached, {Repository(name("library/app"))}) == cached("library/app")
+
+
+ONLY_OURS = {
+    "docker.io": Rules(deny=["library/evil", "bad/*"]),
+    "ghcr.io": Rules(allow=["org/*"], deny=["org/secret*"]),
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "ns", "found"),
+    [
+        ("nginx", None, True),
+        ("evil", None, False),
+        ("docker.io/evil", None, False),
+        ("library/evil", "docker.io", False),
+        ("bad/app", None, False),
+        ("bad", None, True),
+        ("ghcr.io/org/app", None, True),
+        ("ghcr.io/org/deep/app", None, True),
+        ("ghcr.io/org/secret", None, False),
+        ("org/secrets/app", "ghcr.io", False),
+        ("ghcr.io/other/app", None, False),
+    ],
+)
+def test_rules__keep_repositories_away(text: str, ns: str | None, found: bool) -> None:
+    place = Names(ONLY_OURS, HUB).resolve(name(text), ns)
+    assert (place.cached is not None) is found
+    assert found or "keep" in (place.hint or "")
+
+
+def test_owner__of_what_the_rules_keep_away() -> None:
+    with pytest.raises(NameUnknown, match="rules of this mirror"):
+        owner(Names(ONLY_OURS, HUB).resolve(name("ghcr.io/other/app")), set())
+    # Where a push is possible the name is at least ours.
+    assert owner(Names(ONLY_OURS, HUB).resolve(name("bad/app")), set()) == Repository(name("bad/app"))
+
+
+def test_hosted__a_name_of_ours_is_never_looked_for_elsewhere() -> None:
+    names = Names(HOSTS, HUB, ["team/*", "tools"])
+    for text in ("team/app", "team/deep/app", "tools"):
+        assert names.resolve(name(text)) == Place(name(text), Repository(name(text)), None)
+    for text in ("teams/app", "other/app", "tools/app"):
+        place = names.resolve(name(text))
+        assert place.cached is not None
+        assert place.is_closed
+    assert names.resolve(name("library/app")).hosted is None
+    assert names.resolve(name("quay.io/org/app")).is_closed

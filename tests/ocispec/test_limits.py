@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocispec.limits import parse_retry_after
+from ocispec.limits import Budget, parse_budget, parse_retry_after
 from tests.ocispec.samples import law
 
 _NOW = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
@@ -101,3 +101,30 @@ _words = [
 def test_retry_after__any_text_is_a_wait_or_nothing(header: str) -> None:
     wait = parse_retry_after(header, _NOW)
     assert wait is None or 0 <= wait < float("inf")
+
+
+@pytest.mark.parametrize(
+    ("remaining", "limit", "budget"),
+    [
+        ("76;w=21600", "100;w=21600", Budget(76, 100, 21600, "192.0.2.1")),
+        ("0", "200", Budget(0, 200, 0, "192.0.2.1")),
+        (" 5 ; w=60", "10;w=60", Budget(5, 10, 60, "192.0.2.1")),
+        ("", "100;w=21600", None),
+        ("76;w=21600", "", None),
+        ("-1", "100", None),
+        ("1e3", "100", None),
+        ("9" * 10, "100", None),
+        ("76;w=", "100", None),
+    ],
+)
+def test_budget(remaining: str, limit: str, budget: Budget | None) -> None:
+    headers = {"ratelimit-remaining": remaining, "ratelimit-limit": limit, "docker-ratelimit-source": "192.0.2.1"}
+    assert parse_budget(headers) == budget
+
+
+@given(
+    st.dictionaries(st.sampled_from(["ratelimit-remaining", "ratelimit-limit", "docker-ratelimit-source"]), st.text())
+)
+def test_budget__of_anything(headers: dict[str, str]) -> None:
+    budget = parse_budget(headers)
+    assert budget is None or (budget.remaining >= 0 and budget.limit >= 0 and len(budget.source) <= 64)

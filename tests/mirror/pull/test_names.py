@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.conftest import RunningMirror, Server
+from tests.conftest import Clock, RunningMirror, Server
 from tests.fakes.faults import Hang
 from tests.fakes.images import digest_of, make_image
 from tests.fakes.upstream import FakeHub
@@ -190,3 +190,27 @@ async def test_hosted_repository__does_not_see_what_is_cached(hub: FakeHub, mirr
     for method in ("GET", "HEAD"):
         assert (await fetch(mirror, blob(digest, "team/app"), method)).status == 404
     assert digest_of(b"cached only") in stored(mirror)
+
+
+@pytest.mark.parametrize("ns", ["docker.io", "index.docker.io"])
+async def test_ns_is_answered_with_the_namespace(hub: FakeHub, mirror: RunningMirror, ns: str) -> None:
+    hub.add_image(NAME, "latest", IMAGE)
+    for path in (manifest("latest"), manifest("latest"), manifest("latest"), blob(LAYER), f"/v2/{NAME}/tags/list"):
+        answer = await mirror.get(f"{path}?ns={ns}")
+        assert (answer.status, answer.headers["OCI-Namespace"]) == (200, "docker.io")
+        assert "OCI-Namespace" not in (await mirror.get(path)).headers
+    assert "OCI-Namespace" not in (await mirror.get("/v2/?ns=anything%0d%0aX:%20y")).headers
+
+
+async def test_an_answer_says_whose_it_is_and_how_old(hub: FakeHub, mirror: RunningMirror, clock: Clock) -> None:
+    hub.add_image(NAME, "latest", IMAGE)
+    await mirror.get(manifest("latest"))
+    clock.advance(100)
+    for _ in range(3):  # from the store, and from memory
+        headers = (await mirror.get(manifest("latest"))).headers
+        assert (headers["X-Cache"], headers["X-Upstream"], headers["Age"]) == ("hit", "docker.io", "100")
+    await push(mirror, "team/app")
+    for _ in range(3):
+        headers = (await mirror.get(manifest("v1", "team/app"))).headers
+        assert "X-Upstream" not in headers
+        assert "Age" not in headers

@@ -151,3 +151,14 @@ async def test_manifest__announced_as_endless(mirror: RunningMirror) -> None:
 async def test_manifest__of_nothing(mirror: RunningMirror) -> None:
     assert code(await put_manifest(mirror, "v1", b"")) == (400, "MANIFEST_INVALID")
     assert NAME not in (await mirror.get("/v2/_catalog")).json()["repositories"]
+
+
+async def test_name_that_hosted_allow_has_no_pattern_for(hub: FakeHub, server: Server) -> None:
+    mirror = await server(hosted={"allow": ["team/*"]})
+    await push_image(mirror, IMAGE, "v1", "team/app")
+    for name in ("other/app", "teams/app", "app"):
+        for answer in await every_push(mirror, name):
+            assert code(answer) == (405, "UNSUPPORTED")
+            assert "hosted.allow" in answer.json()["errors"][0]["message"]
+    assert (await mirror.get(manifest("v2", "team/other"))).status == 404
+    assert hub.log() == []

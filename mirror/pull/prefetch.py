@@ -1,0 +1,83 @@
+"""Fetch ahead: an image's manifest has been served, so its config and layers will be asked for: they are on their way.
+
+A client takes three layers at a time, and waits for each connection to its upstream; here all of them arrive at once,
+and are found in the store, or joined. Nothing that a client waits for ever waits for this.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from cachetools import LRUCache
+
+from mirror.pull.download import Downloads
+from mirror.reading import read_manifest
+from mirror.upstream.client import UpstreamClient
+from ocispec.descriptor import Descriptor
+from ocispec.digest import Digest
+from ocispec.errors import ManifestInvalid
+from storage.hot import StoredManifest
+from storage.repository import Repository
+from storage.store import Store
+
+log = logging.getLogger(__name__)
+
+# Downloads that nobody asked for yet, of one upstream, at a time. More than a client's own three, so that it finds the
+# next ones begun; few enough to leave the line to those that somebody waits for.
+_AT_A_TIME = 12
+# Images under way at a time. What comes on top is left to its clients.
+_MAX_IMAGES = 64
+_REMEMBERED = 10_000
+
+
+class Prefetch:
+    """Owner of the tasks that fetch ahead; `close` cancels them. The downloads themselves are not cancelled by it."""
+
+    def __init__(self, store: Store, downloads: Downloads, upstreams: Mapping[str, UpstreamClient]) -> None:
+        self._store, self._downloads = store, downloads
+        self._turns = {
+            host: asyncio.Semaphore(_AT_A_TIME)
+            for host, upstream in upstreams.items()
+            if upstream.config.prefetch == "layers"
+        }
+        self._tasks: dict[tuple[Repository, Digest], asyncio.Task[None]] = {}
+        self._done: LRUCache[tuple[Repository, Digest], bool] = LRUCache(_REMEMBERED)
+
+    def after(self, repository: Repository, manifest: StoredManifest) -> None:
+        """This manifest is being served."""
+        key = (repository, manifest.digest)
+        if repository.upstream not in self._turns or key in self._tasks or key in self._done:
+            return
+        if len(self._tasks) >= _MAX_IMAGES:
+            return
+        task = self._tasks[key] = asyncio.create_task(self._fetch_all(repository, manifest))
+        task.add_done_callback(lambda _: self._tasks.pop(key))
+
+    async def close(self) -> None:
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _fetch_all(self, repository: Repository, manifest: StoredManifest) -> None:
+        try:
+            parsed = await read_manifest(manifest.body, manifest.media_type)
+        except ManifestInvalid:
+            return  # it was understood when it was stored
+        async with asyncio.TaskGroup() as group:
+            fetched = [group.create_task(self._fetch(repository, blob)) for blob in parsed.required_blobs()]
+        if all(task.result() for task in fetched):
+            self._done[repository, manifest.digest] = True
+
+    async def _fetch(self, repository: Repository, blob: Descriptor) -> bool:
+        """Whether it is here."""
+        try:
+            async with self._turns[repository.upstream]:
+                download, _ = await self._downloads.start(repository, blob.digest, blob.size)
+                if download is not None:
+                    await download.partial.completed()
+        except Exception as error:  # the download has reported it; whoever asks for the blob will be told
+            facts = {"repository": str(repository), "digest": str(blob.digest), "reason": str(error)}
+            log.info("did not fetch ahead", extra=facts)
+            return False
+        return True

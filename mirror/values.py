@@ -1,0 +1,116 @@
+"""How values of the configuration are written, and what they are read as: sizes, durations, addresses, patterns."""
+
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, NamedTuple
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+
+_SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
+_SIZES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
+_DURATIONS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_QUANTITY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([a-z]*)", re.ASCII)
+_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
+_LISTEN = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9a-zA-Z.-]+)):([0-9]{1,5})", re.ASCII)
+
+
+class Listen(NamedTuple):
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _quantity(value: object, units: Mapping[str, float], example: str) -> float:
+    match = _QUANTITY.fullmatch(str(value).strip().lower())
+    if isinstance(value, bool) or match is None or match[2] not in units:
+        raise ValueError(f"{value!r} is not understood; write it like {example}")
+    return float(match[1]) * units[match[2]]
+
+
+def parse_size(value: object) -> int:
+    """`100GiB`, `1.5 MB` or a number → bytes; raises ValueError."""
+    return int(_quantity(value, _SIZES, "100GiB or 500MB"))
+
+
+def parse_duration(value: object) -> float:
+    """`15m`, `1.5h` or a number → seconds; raises ValueError."""
+    return _quantity(value, _DURATIONS, "30s, 15m or 24h")
+
+
+def parse_listen(value: object) -> Listen:
+    """`127.0.0.1:5000`, `[::]:5000` → host and port; raises ValueError. The host is never left out: every address
+    of a machine is too much to be listened on by omission."""
+    if isinstance(value, Listen):
+        return value
+    match = _LISTEN.fullmatch(str(value))
+    if match is None or int(match[3]) > 65535:
+        raise ValueError(f"{value!r} is not an address; write it like 127.0.0.1:5000 or [::]:5000")
+    return Listen(match[1] or match[2], int(match[3]))
+
+
+def _shown(value: str) -> str:
+    """The value for an error's text, without a password that somebody put before an @, or a token in the query."""
+    kept, query, _ = (value if "@" not in value else f"********@{value.rpartition('@')[2]}").partition("?")
+    return repr(f"{kept}?********" if query else kept)
+
+
+def _host(value: str) -> str:
+    if _HOST.fullmatch(value.lower()) is None:
+        raise ValueError(
+            f"{_shown(value)} is not a host; write it like ghcr.io or 127.0.0.1:5001, without scheme or path"
+        )
+    return value.lower()
+
+
+def _base_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        usable = parts.port is None or parts.port > 0
+    except ValueError:
+        raise ValueError(f"{_shown(value)} is not a base URL; write it like https://registry.example.com") from None
+    extra = parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/")
+    if parts.scheme not in ("http", "https") or not parts.hostname or extra or not usable:
+        raise ValueError(f"{_shown(value)} is not a base URL; write it like https://registry.example.com")
+    return value.rstrip("/")
+
+
+def listed(value: object) -> object:
+    """In the environment a list is written with commas."""
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _folder(value: object) -> object:
+    if value == "":
+        raise ValueError("must not be empty; name a folder")
+    if str(value).startswith("~"):
+        raise ValueError(f"{str(value)!r}: ~ is not understood here; write the whole path")
+    return value
+
+
+def parse_age(value: object) -> float:
+    """A duration, or `forever`."""
+    return math.inf if value in ("forever", math.inf) else parse_duration(value)
+
+
+def _pattern(value: str) -> str:
+    if not value or re.search(r"[^a-z0-9A-Z._/:*?\[\]!-]", value):
+        raise ValueError(f"{value!r} is not a pattern; write it like library/* or *:v1.*")
+    return value
+
+
+Folder = Annotated[Path, BeforeValidator(_folder)]
+Size = Annotated[int, BeforeValidator(parse_size)]
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
+Age = Annotated[float, BeforeValidator(parse_age), Field(ge=0)]
+Pattern = Annotated[str, AfterValidator(_pattern)]
+Patterns = Annotated[tuple[Pattern, ...], BeforeValidator(listed)]
+Address = Annotated[Listen, BeforeValidator(parse_listen), PlainSerializer(str)]
+Host = Annotated[str, AfterValidator(_host)]
+Hosts = Annotated[tuple[Host, ...], BeforeValidator(listed)]
+BaseUrl = Annotated[str, AfterValidator(_base_url)]
+OptionalUrl = Annotated[str, AfterValidator(lambda value: _base_url(value) if value else "")]

@@ -1,0 +1,155 @@
+"""An upstream that does not answer is not waited for again and again; what is here is served meanwhile."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from mirror.upstream import health
+from tests.conftest import Clock, RunningMirror, Server, config_for, running
+from tests.fakes.faults import Hang, Status
+from tests.fakes.images import make_image
+from tests.fakes.upstream import FakeHub, ServerName
+from tests.mirror.wire import NAME, blob, manifest, until
+
+IMAGE = make_image("breaker", [100])
+TAG = manifest("latest")
+TTL = 300.0
+
+
+@pytest.fixture(autouse=True)
+def no_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real one here, with probes that come soon."""
+    monkeypatch.setattr(health, "_FIRST_PROBE", 0.05)
+    monkeypatch.setattr(health, "_MAX_PROBE", 0.05)
+
+
+@pytest.fixture
+async def warm(hub: FakeHub, server: Server) -> RunningMirror:
+    """A server that has an image, with a tag that is not fresh any more."""
+    mirror = await server(
+        upstream={"tag_ttl": 0, "revalidate_timeout": 0.2, "read_timeout": 2, "connect_timeout": 2, "negative_ttl": 0}
+    )
+    hub.add_image(NAME, "latest", IMAGE)
+    for path in (TAG, blob(IMAGE.config)):
+        assert (await mirror.get(path)).status == 200
+    hub.clear()
+    return mirror
+
+
+async def open_breaker(mirror: RunningMirror) -> None:
+    for _ in range(3):
+        assert (await mirror.get(TAG)).headers["X-Cache"] == "stale"
+
+
+@pytest.mark.parametrize("servers", [("registry",), ("registry", "token", "cdn")], ids=str)
+async def test_what_is_here_is_served_at_once(
+    hub: FakeHub, warm: RunningMirror, servers: tuple[ServerName, ...]
+) -> None:
+    await hub.stop(*servers)
+    await open_breaker(warm)
+    began = time.monotonic()
+    for path in (TAG, manifest(IMAGE.digest), blob(IMAGE.config)):
+        assert (await warm.get(path)).status == 200
+    assert time.monotonic() - began < 0.3  # 100 ms each
+    await hub.start(*servers)
+    await until_answering(hub, warm)
+
+
+async def until_answering(hub: FakeHub, mirror: RunningMirror) -> None:
+    async with asyncio.timeout(10):
+        while (await mirror.get(TAG)).headers["X-Cache"] != "revalidated":
+            await asyncio.sleep(0.02)
+
+
+async def test_a_token_service_that_is_down(hub: FakeHub, warm: RunningMirror) -> None:
+    hub.revoke_tokens()
+    await hub.stop("token")
+    await open_breaker(warm)
+    hub.clear()
+    began = time.monotonic()
+    assert (await warm.get(TAG)).headers["X-Cache"] == "stale"
+    assert time.monotonic() - began < 0.1
+    assert hub.count("registry", path_contains="/manifests/") == 0
+    await hub.start("token")
+    await until_answering(hub, warm)
+
+
+async def test_an_upstream_that_hangs_costs_three_waits_and_no_more(hub: FakeHub, warm: RunningMirror) -> None:
+    hub.fault("manifest", Hang())
+    hub.fault("ping", Hang())
+    await open_breaker(warm)
+    began = time.monotonic()
+    for _ in range(20):
+        assert (await warm.get(TAG)).headers["X-Cache"] == "stale"
+    assert time.monotonic() - began < 1
+    hub.clear_faults()
+    await until_answering(hub, warm)
+
+
+async def test_what_is_not_here_is_refused_at_once(hub: FakeHub, warm: RunningMirror) -> None:
+    await hub.stop("registry")
+    await open_breaker(warm)
+    began = time.monotonic()
+    answer = await warm.get(manifest("other"))
+    assert (answer.status, answer.json()["errors"][0]["code"]) == (502, "UPSTREAM_FAILED")
+    assert time.monotonic() - began < 0.1
+
+
+async def test_a_probe_asks_for_nothing_that_counts(hub: FakeHub, warm: RunningMirror) -> None:
+    hub.fault("manifest", Hang())
+    await open_breaker(warm)
+    hub.clear()
+    await until(lambda: hub.count("registry", "GET", "/v2/") > 0)
+    assert hub.count("registry", path_contains="/manifests/") == 0
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 429, 500, 503])
+async def test_an_answer_is_an_answer(hub: FakeHub, warm: RunningMirror, status: int) -> None:
+    hub.fault("manifest", Status(status, {"Retry-After": "0"}))
+    for _ in range(10):
+        await warm.get(TAG)
+    hub.clear_faults()
+    assert (await warm.get(TAG)).headers["X-Cache"] == "revalidated"
+
+
+async def test_a_limit_is_remembered(hub: FakeHub, warm: RunningMirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "_LIMITED", 0.5)
+    hub.fault("manifest", Status(429))
+    for _ in range(10):
+        assert (await warm.get(TAG)).headers["X-Cache"] == "stale"
+    assert hub.count("registry") == 1
+    hub.clear_faults()
+    await asyncio.sleep(0.5)
+    assert (await warm.get(TAG)).headers["X-Cache"] == "revalidated"
+
+
+async def test_the_last_pulls_are_kept_for_what_is_not_here(hub: FakeHub, warm: RunningMirror) -> None:
+    moved, other = make_image("breaker moved", [100]), make_image("breaker other", [100])
+    hub.move_tag(NAME, "latest", moved)
+    hub.rate_limit = hub.pulls + 5
+    for _ in range(10):
+        answer = await warm.get(TAG)
+        assert (answer.headers["X-Cache"], answer.body) == ("stale", IMAGE.manifest)
+    hub.add_image(NAME, "other", other)
+    assert (await warm.get(manifest("other"))).body == other.manifest
+    hub.rate_limit += 10
+    assert (await warm.get(TAG)).body == moved.manifest
+
+
+async def test_offline(hub: FakeHub, tmp_path: Path, clock: Clock) -> None:
+    hub.add_image(NAME, "latest", IMAGE)
+    async with running(config_for(hub, tmp_path / "store"), clock) as online:
+        for path in (TAG, blob(IMAGE.config)):
+            assert (await online.get(path)).status == 200
+    hub.clear()
+    clock.advance(365 * 86_400)
+    async with running(config_for(hub, tmp_path / "store", upstream={"offline": True}), clock) as mirror:
+        assert (await mirror.get(TAG)).headers["X-Cache"] == "stale"
+        for path in (manifest(IMAGE.digest), blob(IMAGE.config)):
+            assert (await mirror.get(path)).headers["X-Cache"] == "hit"
+        answer = await mirror.get(manifest("other"))
+        assert answer.status == 502
+        assert "offline" in answer.json()["errors"][0]["message"]
+    assert hub.log() == []
