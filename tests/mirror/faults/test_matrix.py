@@ -140,7 +140,7 @@ class Case:
 
 
 # `layer` is a blob whose length a manifest has told, `cdn` one that is only known by its digest.
-CASES = [Case(kind, clients) for kind in ("tag", "digest", "tags", "blob", "cdn", "layer") for clients in (1, 10)]
+CASES = [Case(kind, clients) for kind in ("tag", "digest", "tags", "blob", "cdn", "layer") for clients in (1, 50)]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=str)
