@@ -63,7 +63,7 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         store = await stack.enter_async_context(open_store(config.storage.root, clock))
         upstreams: dict[str, UpstreamClient] = {}
         for upstream in config.upstreams.values():
-            client = upstreams[upstream.host] = UpstreamClient(upstream, upstream.read_password())
+            client = upstreams[upstream.host] = UpstreamClient(upstream)
             stack.push_async_callback(client.close)
         downloads = Downloads(store, upstreams)
         stack.push_async_callback(downloads.close)

@@ -1,7 +1,7 @@
 """The configuration: a TOML file, every key also by environment, read once and checked whole.
 
 `MIRROR_SERVER__LISTEN` is `listen` of `[server]`; deeper levels are joined by `__` too. Nothing else in the project
-reads the environment.
+reads the environment, but that credential helpers are given some of it (mirror/upstream/helper.py).
 """
 
 import json
@@ -21,6 +21,7 @@ from mirror.values import (
     BaseUrl,
     Duration,
     Folder,
+    Helper,
     Host,
     Hosts,
     Listen,
@@ -58,7 +59,37 @@ class Hosted(Section):
     allow: Patterns = ()
 
 
-class Upstream(Section):
+class Account(Section):
+    """A login at a registry, or nobody's. The secret is kept in one of three places."""
+
+    username: str = ""
+    password: SecretStr = SecretStr("")
+    password_file: Path | None = None
+    credential_helper: Helper = ""
+
+    @whole(mode="after")
+    def _check_login(self) -> "Account":
+        secrets = bool(self.password.get_secret_value()) + (self.password_file is not None)
+        if secrets + bool(self.credential_helper) > 1:
+            raise ValueError("give only one of password, password_file and credential_helper")
+        if self.credential_helper and self.username:
+            raise ValueError("username is what credential_helper says; leave it out")
+        if bool(self.username) != bool(secrets):
+            raise ValueError("username goes with password or password_file")
+        return self
+
+    def read_password(self) -> str:
+        """The password, from its file if it is kept in one. Blocking; raises ConfigError."""
+        if self.password_file is None:
+            return self.password.get_secret_value()
+        try:
+            return self.password_file.read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise ConfigError(f"password_file {self.password_file}: {reason}") from None
+
+
+class Upstream(Account):
     """One registry that is pulled from."""
 
     host: Host
@@ -67,9 +98,6 @@ class Upstream(Section):
     default: bool = False
     token_hosts: Hosts = ()
     redirect_hosts: Hosts = ()
-    username: str = ""
-    password: SecretStr = SecretStr("")
-    password_file: Path | None = None
     allow: Patterns = ()
     deny: Patterns = ()
     offline: bool = False
@@ -104,25 +132,6 @@ class Upstream(Section):
         if self.url and self.urls:
             raise ValueError("give either url or urls, not both")
         return self
-
-    @whole(mode="after")
-    def _check_credentials(self) -> "Upstream":
-        secret = bool(self.password.get_secret_value()) + (self.password_file is not None)
-        if secret > 1:
-            raise ValueError("give either password or password_file, not both")
-        if bool(self.username) != bool(secret):
-            raise ValueError("username goes with password or password_file")
-        return self
-
-    def read_password(self) -> str:
-        """The password, from its file if it is kept in one. Blocking; raises ConfigError."""
-        if self.password_file is None:
-            return self.password.get_secret_value()
-        try:
-            return self.password_file.read_text().strip()
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-            raise ConfigError(f"password_file {self.password_file}: {reason}") from error
 
 
 class Log(Section):

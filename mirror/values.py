@@ -79,6 +79,12 @@ def _base_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _helper(value: str) -> str:
+    if value and re.fullmatch(r"[a-z0-9-]+", value, re.ASCII) is None:
+        raise ValueError("not the name of a credential helper; write it like ecr-login, without docker-credential-")
+    return value
+
+
 def listed(value: object) -> object:
     """In the environment a list is written with commas."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
@@ -112,5 +118,6 @@ Patterns = Annotated[tuple[Pattern, ...], BeforeValidator(listed)]
 Address = Annotated[Listen, BeforeValidator(parse_listen), PlainSerializer(str)]
 Host = Annotated[str, AfterValidator(_host)]
 Hosts = Annotated[tuple[Host, ...], BeforeValidator(listed)]
+Helper = Annotated[str, AfterValidator(_helper)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
 OptionalUrl = Annotated[str, AfterValidator(lambda value: _base_url(value) if value else "")]

@@ -1,18 +1,19 @@
-"""Credentials for one upstream: from its challenge to an Authorization header, with tokens kept until they expire.
+"""Logging in to one upstream: from its challenge to an Authorization header, with tokens kept until they expire.
 
 One refresh at a time for each scope: fifty cold pulls of one repository ask for one token.
 """
 
-import base64
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from cachetools import LRUCache
 from yarl import URL
 
 from mirror.flights import Flights
-from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamRefused
+from mirror.upstream.credentials import Credentials
+from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamLoginRefused, UpstreamRefused
+from mirror.upstream.login import Login
 from mirror.upstream.trust import check_realm
 from ocispec.challenge import Challenge, parse_challenges
 from ocispec.token import Token, parse_token
@@ -21,8 +22,11 @@ _MAX_TOKENS = 10_000
 # A token is renewed this long before it ends, so that none runs out on the way.
 _MARGIN_SECONDS = 10.0
 
-# Fetches a token service's answer: URL and Authorization (or None) in, body out. Raises UpstreamError.
-FetchToken = Callable[[URL, str | None], Awaitable[bytes]]
+_CLIENT_ID = "registry-mirror"
+
+# Fetches a token service's answer: URL, Authorization (or None) and a form to be posted (or None: GET) in, body out.
+# Raises UpstreamError.
+FetchToken = Callable[[URL, str | None, Mapping[str, str] | None], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +36,13 @@ class _Kept:
 
 
 class Authenticator:
-    """Answers the challenges of one upstream with one identity: an account, or nobody (`username` empty)."""
+    """Answers the challenges of one upstream with one identity: an account, or nobody."""
 
     def __init__(
-        self, upstream: URL, token_hosts: Iterable[str], username: str, password: str, fetch_token: FetchToken
+        self, upstream: URL, token_hosts: Iterable[str], credentials: Credentials, fetch_token: FetchToken
     ) -> None:
         self._upstream, self._token_hosts, self._fetch_token = upstream, tuple(token_hosts), fetch_token
-        self._username = username
-        self._basic = _basic(username, password) if username else None
+        self._credentials = credentials
         self._kept: LRUCache[str, _Kept] = LRUCache(_MAX_TOKENS)
         self._service: Challenge | None = None
         self._uses_basic = False
@@ -51,7 +54,7 @@ class Authenticator:
         Once the upstream has named its token service, a new scope costs no challenge of its own.
         """
         if self._uses_basic:
-            return self._basic
+            return _basic(await self._credentials.login())
         kept = self._kept.get(scope)
         if kept is not None and time.monotonic() < kept.until:
             return kept.header
@@ -67,10 +70,7 @@ class Authenticator:
         """The Authorization that a 401 asks for; `rejected` is what was sent. Raises UpstreamError."""
         challenge = _choose(parse_challenges(challenges))
         if challenge.scheme == "basic":
-            if self._basic is None or rejected == self._basic:
-                raise UpstreamRefused("the upstream wants another login than the configured one")
-            self._uses_basic = True
-            return self._basic
+            return await self._answer_basic(rejected)
         kept = self._kept.get(scope)
         if kept is not None and kept.header != rejected and time.monotonic() < kept.until:
             return kept.header  # another request has renewed it meanwhile
@@ -79,15 +79,40 @@ class Authenticator:
         self._service = challenge  # only one that gave a token is worth asking first, the next time
         return header
 
+    async def _answer_basic(self, rejected: str | None) -> str:
+        login = await self._credentials.login()
+        if login is not None and _basic(login) == rejected:
+            login = await self._credentials.another(login)
+        header = _basic(login)
+        self._uses_basic = True
+        return header
+
     async def _refresh(self, scope: str, challenge: Challenge) -> str:
         return await self._flights.join(scope, lambda: self._fetch(scope, challenge))
 
     async def _fetch(self, scope: str, challenge: Challenge) -> str:
         url = check_realm(challenge.realm, self._upstream, self._token_hosts)
-        query = {"service": challenge.service} if challenge.service else {}
-        if self._username:
-            query["account"] = self._username
-        token = parse_token(await self._fetch_token(url.update_query({**query, "scope": scope}), self._basic))
+        login = await self._credentials.login()
+        try:
+            return await self._log_in(url, challenge.service, scope, login)
+        except UpstreamLoginRefused:
+            login = await self._credentials.another(login) if login is not None else None
+            if login is None:
+                raise
+        return await self._log_in(url, challenge.service, scope, login)
+
+    async def _log_in(self, url: URL, service: str, scope: str, login: Login | None) -> str:
+        """A token, in the way that Docker asks for one: by form where there is an identity token, else by query."""
+        asked = ({"service": service} if service else {}) | {"scope": scope}
+        if login is None:
+            body = await self._fetch_token(url.update_query(asked), None, None)
+        elif login.is_identity_token:
+            form = {"grant_type": "refresh_token", "client_id": _CLIENT_ID, "refresh_token": login.secret, **asked}
+            body = await self._fetch_token(url, None, form)
+        else:
+            query = {"account": login.username, **asked}
+            body = await self._fetch_token(url.update_query(query), login.basic, None)
+        token = parse_token(body)
         if token is None:
             raise UpstreamBroken("the upstream's token service gave no token")
         return self._keep(scope, token)
@@ -99,6 +124,7 @@ class Authenticator:
 
     async def close(self) -> None:
         await self._flights.close()
+        await self._credentials.close()
 
 
 def _choose(challenges: list[Challenge]) -> Challenge:
@@ -110,5 +136,7 @@ def _choose(challenges: list[Challenge]) -> Challenge:
     raise UpstreamRefused("the upstream asks for a login in a way that is not known here")
 
 
-def _basic(username: str, password: str) -> str:
-    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+def _basic(login: Login | None) -> str:
+    if login is None or login.is_identity_token:
+        raise UpstreamRefused("the upstream wants another login than the configured one")
+    return login.basic

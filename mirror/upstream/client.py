@@ -73,9 +73,9 @@ class RemoteBlob:
 class UpstreamClient:
     """Reads from one upstream. Make it inside a running loop; `close` it in the end."""
 
-    def __init__(self, config: Upstream, password: str) -> None:
+    def __init__(self, config: Upstream) -> None:
         self.config = config
-        self._endpoints = [Transport(config, url, password) for url in config.endpoints]
+        self._endpoints = [Transport(config, url) for url in config.endpoints]
 
     async def close(self) -> None:
         for endpoint in self._endpoints:

@@ -35,5 +35,9 @@ class UpstreamLoginRefused(UpstreamError):
     """The configured login is wrong. Not asked again: that would only lock the account."""
 
 
+class UpstreamNoLogin(UpstreamError):
+    """There should be a login, and it is not to be had: what has it failed."""
+
+
 class UpstreamBroken(UpstreamError):
     """It broke the protocol: wrong bytes, wrong length, a page instead of a manifest, a redirect to where none may."""

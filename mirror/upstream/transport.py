@@ -35,6 +35,7 @@ from mirror import __version__
 from mirror.config import Upstream
 from mirror.errors import ConfigError
 from mirror.upstream.auth import Authenticator
+from mirror.upstream.credentials import credentials_of, server_name
 from mirror.upstream.errors import (
     UpstreamBroken,
     UpstreamError,
@@ -67,15 +68,16 @@ _MIN_BUFFER, _MAX_BUFFER = 2**16, 2**21
 class Transport:
     """Sends requests to one endpoint of an upstream. Make it inside a running loop; `close` it in the end."""
 
-    def __init__(self, config: Upstream, base: str, password: str) -> None:
+    def __init__(self, config: Upstream, base: str) -> None:
         self.base = URL(base)
         self.health = Health()
         self._config = config
         self._under_way = 0
+        credentials = credentials_of(config, server_name(config, self.base))
         tls = _tls(config)
         self._named = _session(config, ThreadedResolver(), tls)
         self._public = _session(config, PublicResolver(), tls)
-        self._auth = Authenticator(self.base, config.token_hosts, config.username, password, self._fetch_token)
+        self._auth = Authenticator(self.base, config.token_hosts, credentials, self._fetch_token)
         self._probing: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
@@ -193,7 +195,13 @@ class Transport:
         raise UpstreamBroken("the upstream redirects without end")
 
     async def _ask(
-        self, session: ClientSession, method: str, url: URL, headers: Mapping[istr, str], buffer: int = _MIN_BUFFER
+        self,
+        session: ClientSession,
+        method: str,
+        url: URL,
+        headers: Mapping[istr, str],
+        buffer: int = _MIN_BUFFER,
+        form: Mapping[str, str] | None = None,
     ) -> ClientResponse:
         """One request, up to the head of its answer. sock_read alone would let a head trickle in for ever."""
         async with asyncio.timeout(self._config.connect_timeout + self._config.read_timeout):
@@ -201,6 +209,7 @@ class Transport:
                 method,
                 url,
                 headers=headers,
+                data=form,
                 allow_redirects=False,
                 read_bufsize=buffer,
                 proxy=self._config.proxy or None,
@@ -215,13 +224,13 @@ class Transport:
             raise UpstreamBroken("the upstream redirects to an address that is not public")
         return self._public
 
-    async def _fetch_token(self, url: URL, authorization: str | None) -> bytes:
+    async def _fetch_token(self, url: URL, authorization: str | None, form: Mapping[str, str] | None) -> bytes:
         headers = {AUTHORIZATION: authorization} if authorization else {}
         with _mapped():
             # No redirect of a token request is followed: it would take the password along (go-containerregistry#2292).
-            async with await self._ask(self._named, "GET", url, headers) as response:
+            async with await self._ask(self._named, "POST" if form else "GET", url, headers, form=form) as response:
                 if response.status in (400, 401, 403, 404):
-                    if authorization:
+                    if authorization or form:
                         # Not "refused": what is cached stays good while the operator's password is wrong.
                         raise UpstreamLoginRefused("the upstream's token service refuses the configured login")
                     raise UpstreamRefused("the upstream gives no token to anonymous clients")

@@ -149,6 +149,8 @@ class FakeHub(Recorder):
         super().__init__()
         self.repositories: dict[str, Repository] = {}
         self.accounts = {"operator": "correct-horse"}
+        self.identity_tokens: dict[str, str] = {}  # to the accounts they are for
+        self.basic = False  # the registry wants the account itself, and no token
         self.private: set[str] = set()
         self.authentication = True
         self.anonymous = True
@@ -293,14 +295,16 @@ class FakeHub(Recorder):
         where: Where = _KINDS[route["kind"]] if route else "ping"
         name = route["name"] if route else ""
         token = _credential(request, "bearer")
-        challenged = self.authentication and not self._may_pull(token, name)
+        allowed = self._account(request) if self.basic else self._may_pull(token, name)
+        challenged = self.authentication and not allowed
         asked = replace(_asked(where, request), challenge=self._challenge(name), challenged=challenged)
         reply = self._unauthorized(asked, token) if challenged else self._answer(request, route)
         return await self._finish(seen, request, self._spoil(asked, reply))
 
     async def _serve_token(self, request: web.BaseRequest) -> web.StreamResponse:
         seen = self._record("token", request)
-        reply = self._spoil(_asked("token", request), self._grant(request))
+        form = await request.post()
+        reply = self._spoil(_asked("token", request), self._grant(request, form))
         return await self._finish(seen, request, reply)
 
     async def _serve_cdn(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -389,6 +393,8 @@ class FakeHub(Recorder):
         """The challenge for a repository, or for the API as a whole."""
         if not self.authentication:
             return ""
+        if self.basic:
+            return f'Basic realm="{_SERVICE}"'
         scope = f',scope="repository:{name}:pull"' if name else ""
         return f'Bearer realm="http://{self.token_host}/token",service="{_SERVICE}"{scope}'
 
@@ -403,15 +409,19 @@ class FakeHub(Recorder):
         grant = self._tokens.get(token)
         return grant is not None and grant.expires > self.clock() and (not name or name in grant.repositories)
 
-    def _grant(self, request: web.BaseRequest) -> Reply:
+    def _grant(self, request: web.BaseRequest, form: Mapping[str, object]) -> Reply:
+        """A token, for an account (GET) or for an identity token (POST of a form)."""
         if request.path != "/token":
             return _NOT_FOUND
-        if request.method != "GET":
+        if request.method not in ("GET", "POST"):
             return error_reply(405)
-        account = self._account(request)
+        refresh = form.get("grant_type") == "refresh_token" and form.get("client_id")
+        posted = self.identity_tokens.get(str(form.get("refresh_token"))) if refresh else None
+        account = posted if request.method == "POST" else self._account(request)
         if account is None:
             return json_reply(401, {"details": "incorrect username or password"})
-        names = _pull_scopes(" ".join(request.query.getall("scope", [])))
+        scopes = [str(form.get("scope"))] if request.method == "POST" else request.query.getall("scope", [])
+        names = _pull_scopes(" ".join(scopes))
         granted = frozenset(name for name in names if self._visible(name, account))
         now = self.clock()
         token = secrets.token_urlsafe(32)

@@ -172,7 +172,7 @@ BAD: list[tuple[str, str]] = [
     (UPSTREAM + "redirect_hosts = [1]\n", "upstreams.hub.redirect_hosts.0: "),
     (UPSTREAM + 'username = "operator"\n', "upstreams.hub: username goes with password"),
     (UPSTREAM + 'password = "x"\n', "upstreams.hub: username goes with password"),
-    (UPSTREAM + 'username = "o"\npassword = "x"\npassword_file = "/x"\n', "upstreams.hub: give either password or"),
+    (UPSTREAM + 'username = "o"\npassword = "x"\npassword_file = "/x"\n', "upstreams.hub: give only one of"),
     (UPSTREAM + UPSTREAM.replace(".hub]", ".two]"), "docker.io is the host of more than one"),
     (
         f"{UPSTREAM}default = true\n"

@@ -1,0 +1,133 @@
+"""A credential helper: a program that is asked for a login in Docker's protocol (`docker-credential-NAME get`).
+
+The registry goes in on standard input, a login comes out on standard output, as JSON. What it writes is secret, also
+where it fails: nothing of that is logged, and standard error is not even read.
+"""
+
+import asyncio
+import json
+import logging
+import os
+import re
+import signal
+from asyncio.subprocess import DEVNULL, PIPE
+from collections.abc import Mapping
+from contextlib import suppress
+
+from mirror.upstream.errors import UpstreamNoLogin
+from mirror.upstream.login import Login
+
+log = logging.getLogger(__name__)
+
+_SECONDS = 20.0
+_MAX_OUTPUT = 64 * 1024
+# How Docker says that the secret is an identity token, and that there is no name to it.
+_IDENTITY_TOKEN = "<token>"  # noqa: S105 - a mark, not a secret
+# What helpers find their programs, files, keyrings, proxies and cloud accounts by. Not the rest: our own passwords may
+# be there.
+_PASSED = re.compile(
+    r"PATH|HOME|USER|LOGNAME|LANG|TMPDIR|SSL_CERT_(FILE|DIR)|(?i:https?_proxy|no_proxy)"
+    r"|DOCKER_CONFIG|GNUPGHOME|PASSWORD_STORE_DIR|DBUS_SESSION_BUS_ADDRESS|XDG_(CONFIG|CACHE|DATA)_HOME|XDG_RUNTIME_DIR"
+    r"|(AWS|AZURE|GOOGLE|CLOUDSDK)_.+|GCE_METADATA_HOST"
+)
+# What fits into a header: no half of a character, and in a name nothing that would end it.
+_NAME, _SECRET = re.compile(r"[^:\ud800-\udfff]+"), re.compile(r"[^\ud800-\udfff]+")
+
+
+async def ask_helper(name: str, server: str) -> Login:
+    """The login that the helper has for this server. Raises UpstreamNoLogin; the log then has what is known."""
+    talk, code = _Talk(), None
+    try:
+        code = await _run(f"docker-credential-{name}", server, talk)
+        login = parse_login(bytes(talk.output)) if code == 0 and not talk.is_too_long else None
+        reason = _too_long() if talk.is_too_long else "its answer makes no sense" if code == 0 else "it failed"
+    except TimeoutError:
+        login, reason = None, f"it did not end within {_SECONDS:g} seconds"
+    except OSError as error:
+        login, reason = None, f"it cannot be started: {error.strerror}"
+    if login is not None:
+        return login
+    log.warning("a credential helper gave no login", extra={"helper": name, "code": code, "reason": reason})
+    raise UpstreamNoLogin("the upstream's credential helper gave no login; the log of the mirror says why")
+
+
+def _too_long() -> str:
+    return f"it wrote more than {_MAX_OUTPUT} bytes"
+
+
+async def _run(program: str, server: str, talk: "_Talk") -> int | None:
+    """Its exit code, None where it was ended. Raises OSError where it cannot be started, TimeoutError."""
+    loop = asyncio.get_running_loop()
+    environment = helper_environment(os.environ)
+    transport, _ = await loop.subprocess_exec(
+        lambda: talk, program, "get", stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment, start_new_session=True
+    )
+    try:
+        talk.say(transport, server)
+        async with asyncio.timeout(_SECONDS):
+            await asyncio.shield(talk.ended)
+        return transport.get_returncode()
+    finally:
+        if not talk.is_over:
+            # It has a session of its own, so this reaches whatever it has started, too.
+            with suppress(ProcessLookupError):
+                os.killpg(transport.get_pid(), signal.SIGKILL)
+        transport.close()
+        await asyncio.wait([talk.over], timeout=1)
+
+
+class _Talk(asyncio.SubprocessProtocol):
+    """What is said to a helper and what it answers, up to a limit."""
+
+    def __init__(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.output = bytearray()
+        self.ended: asyncio.Future[None] = loop.create_future()  # nothing more is worth waiting for
+        self.over: asyncio.Future[None] = loop.create_future()  # the program and its pipes are gone
+
+    @property
+    def is_too_long(self) -> bool:
+        return len(self.output) > _MAX_OUTPUT
+
+    @property
+    def is_over(self) -> bool:
+        return self.over.done()
+
+    def say(self, transport: asyncio.SubprocessTransport, server: str) -> None:
+        stdin = transport.get_pipe_transport(0)
+        assert isinstance(stdin, asyncio.WriteTransport), "it has been asked for"
+        stdin.write(server.encode())
+        stdin.close()
+
+    def pipe_data_received(self, _fd: int, data: bytes) -> None:
+        if not self.is_too_long:
+            self.output += data[: _MAX_OUTPUT + 1]
+        if self.is_too_long:
+            self._end()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._end()
+        self.over.set_result(None)
+
+    def _end(self) -> None:
+        if not self.ended.done():
+            self.ended.set_result(None)
+
+
+def helper_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a helper is told of our environment."""
+    return {name: value for name, value in environment.items() if _PASSED.fullmatch(name)}
+
+
+def parse_login(output: bytes) -> Login | None:
+    """Read a helper's answer; None where it is no login."""
+    try:
+        answer = json.loads(output)
+    except (ValueError, RecursionError):
+        return None
+    username, secret = (answer.get("Username"), answer.get("Secret")) if isinstance(answer, dict) else (None, None)
+    if not isinstance(username, str) or not isinstance(secret, str):
+        return None
+    if not _NAME.fullmatch(username) or not _SECRET.fullmatch(secret):
+        return None
+    return Login("", secret, is_identity_token=True) if username == _IDENTITY_TOKEN else Login(username, secret)
