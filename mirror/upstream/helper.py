@@ -36,39 +36,41 @@ _NAME, _SECRET = re.compile(r"[^:\ud800-\udfff]+"), re.compile(r"[^\ud800-\udfff
 
 async def ask_helper(name: str, server: str) -> Login:
     """The login that the helper has for this server. Raises UpstreamNoLogin; the log then has what is known."""
-    talk, code = _Talk(), None
+    code: int | None = None
     try:
-        code = await _run(f"docker-credential-{name}", server, talk)
-        login = parse_login(bytes(talk.output)) if code == 0 and not talk.is_too_long else None
-        reason = _too_long() if talk.is_too_long else "its answer makes no sense" if code == 0 else "it failed"
+        code, output = await _run(f"docker-credential-{name}", server)
+        login = parse_login(output) if code == 0 else None
+        if login is not None:
+            return login
+        reason = "it failed" if code else "its answer makes no sense"
+    except _TooLong:
+        reason = f"it wrote more than {_MAX_OUTPUT} bytes"
     except TimeoutError:
-        login, reason = None, f"it did not end within {_SECONDS:g} seconds"
+        reason = f"it did not end within {_SECONDS:g} seconds"
     except OSError as error:
-        login, reason = None, f"it cannot be started: {error.strerror}"
-    if login is not None:
-        return login
+        reason = f"it cannot be started: {error.strerror}"
     log.warning("a credential helper gave no login", extra={"helper": name, "code": code, "reason": reason})
     raise UpstreamNoLogin("the upstream's credential helper gave no login; the log of the mirror says why")
 
 
-def _too_long() -> str:
-    return f"it wrote more than {_MAX_OUTPUT} bytes"
+class _TooLong(Exception):
+    """It writes more than a login can be."""
 
 
-async def _run(program: str, server: str, talk: "_Talk") -> int | None:
-    """Its exit code, None where it was ended. Raises OSError where it cannot be started, TimeoutError."""
+async def _run(program: str, server: str) -> tuple[int | None, bytes]:
+    """Its exit code and output. Raises OSError where it cannot be started, TimeoutError, _TooLong."""
     loop = asyncio.get_running_loop()
     environment = helper_environment(os.environ)
-    transport, _ = await loop.subprocess_exec(
-        lambda: talk, program, "get", stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment, start_new_session=True
+    transport, talk = await loop.subprocess_exec(
+        _Talk, program, "get", stdin=PIPE, stdout=PIPE, stderr=DEVNULL, env=environment, start_new_session=True
     )
     try:
         talk.say(transport, server)
         async with asyncio.timeout(_SECONDS):
-            await asyncio.shield(talk.ended)
-        return transport.get_returncode()
+            await asyncio.shield(talk.answered)
+        return transport.get_returncode(), bytes(talk.output)
     finally:
-        if not talk.is_over:
+        if not talk.over.done():
             # It has a session of its own, so this reaches whatever it has started, too.
             with suppress(ProcessLookupError):
                 os.killpg(transport.get_pid(), signal.SIGKILL)
@@ -82,16 +84,8 @@ class _Talk(asyncio.SubprocessProtocol):
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self.output = bytearray()
-        self.ended: asyncio.Future[None] = loop.create_future()  # nothing more is worth waiting for
+        self.answered: asyncio.Future[None] = loop.create_future()
         self.over: asyncio.Future[None] = loop.create_future()  # the program and its pipes are gone
-
-    @property
-    def is_too_long(self) -> bool:
-        return len(self.output) > _MAX_OUTPUT
-
-    @property
-    def is_over(self) -> bool:
-        return self.over.done()
 
     def say(self, transport: asyncio.SubprocessTransport, server: str) -> None:
         stdin = transport.get_pipe_transport(0)
@@ -100,18 +94,16 @@ class _Talk(asyncio.SubprocessProtocol):
         stdin.close()
 
     def pipe_data_received(self, _fd: int, data: bytes) -> None:
-        if not self.is_too_long:
-            self.output += data[: _MAX_OUTPUT + 1]
-        if self.is_too_long:
-            self._end()
+        if self.answered.done():
+            return
+        self.output += data
+        if len(self.output) > _MAX_OUTPUT:
+            self.answered.set_exception(_TooLong())
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self._end()
+        if not self.answered.done():
+            self.answered.set_result(None)
         self.over.set_result(None)
-
-    def _end(self) -> None:
-        if not self.ended.done():
-            self.ended.set_result(None)
 
 
 def helper_environment(environment: Mapping[str, str]) -> dict[str, str]:

@@ -413,7 +413,7 @@ class FakeHub(Recorder):
         """A token, for an account (GET) or for an identity token (POST of a form)."""
         if request.path != "/token":
             return _NOT_FOUND
-        if request.method not in ("GET", "POST"):
+        if request.method not in ("GET", "POST" if self.identity_tokens else ""):
             return error_reply(405)
         refresh = form.get("grant_type") == "refresh_token" and form.get("client_id")
         posted = self.identity_tokens.get(str(form.get("refresh_token"))) if refresh else None

@@ -251,6 +251,7 @@ async def test_helper__with_an_identity_token(hub: FakeHub, mirror: RunningMirro
 async def test_helper__with_an_identity_token_that_is_refused(
     hub: FakeHub, mirror: RunningMirror, helped: Helper
 ) -> None:
+    hub.identity_tokens["other"] = "operator"
     helped.gives(SECRET, "<token>")
     got = await fetch(mirror, TAG)
     assert (got.status, b"refuses the configured login" in got.body, hub.count("token")) == (502, True, 1)
