@@ -78,6 +78,10 @@ class Account(Section):
             raise ValueError("username goes with password or password_file")
         return self
 
+    @property
+    def has_login(self) -> bool:
+        return bool(self.username or self.credential_helper)
+
     def read_password(self) -> str:
         """The password, from its file if it is kept in one. Blocking; raises ConfigError."""
         if self.password_file is None:
@@ -98,6 +102,7 @@ class Upstream(Account):
     default: bool = False
     token_hosts: Hosts = ()
     redirect_hosts: Hosts = ()
+    accounts: tuple[Account, ...] = ()
     allow: Patterns = ()
     deny: Patterns = ()
     offline: bool = False
@@ -119,6 +124,11 @@ class Upstream(Account):
         """Where it is asked, in this order."""
         return self.urls or (self.url or _URLS.get(self.host, f"https://{self.host}"),)
 
+    @property
+    def identities(self) -> tuple[Account, ...]:
+        """Who asks there, in this order. An upstream without accounts is one itself, or asks for nobody."""
+        return self.accounts or (self,)
+
     @whole(mode="before")
     @classmethod
     def _fill_in(cls, values: Any) -> Any:
@@ -132,6 +142,20 @@ class Upstream(Account):
         if self.url and self.urls:
             raise ValueError("give either url or urls, not both")
         return self
+
+    @whole(mode="after")
+    def _check_accounts(self) -> "Upstream":
+        if self.accounts and self.has_login:
+            raise ValueError("give either accounts or a login beside them, not both")
+        if not all(account.has_login for account in self.accounts):
+            raise ValueError("each of accounts needs username and password or password_file, or credential_helper")
+        return self
+
+    def read_password(self) -> str:
+        """Its own; those of its accounts are read, too, so that a file that is missing is found at start."""
+        for account in self.accounts:
+            account.read_password()
+        return super().read_password()
 
 
 class Log(Section):
@@ -269,7 +293,7 @@ def _explain(error: ValidationError, file: str, laid: Mapping[tuple[str, ...], s
 def _known_beside(path: Sequence[str]) -> list[str]:
     """The keys that the section of an unknown one has."""
     if path[0] == "upstreams":
-        return _keys(Upstream)
+        return _keys(Account if len(path) > 4 else Upstream)
     return _keys(Config.model_fields[path[0]].annotation if len(path) > 1 else Config)
 
 
@@ -280,13 +304,25 @@ def to_toml(config: Config) -> str:
 
 def _section(name: str, values: Mapping[str, Any]) -> list[str]:
     """A table of `name`, which may be dotted, and the tables inside it."""
-    lines = [f"\n[{name}]"] if name and not all(isinstance(value, dict) for value in values.values()) else []
-    plain = {key: value for key, value in values.items() if value is not None and not isinstance(value, dict)}
-    lines += [f"{_key(key)} = {_value(value)}" for key, value in plain.items()]
-    for key, value in values.items():
+    inside = {key: value for key, value in values.items() if isinstance(value, dict) or _is_tables(value)}
+    plain = {key: value for key, value in values.items() if value is not None and key not in inside}
+    lines = [f"\n[{name}]"] if name and (plain or not values) else []
+    lines += _lines(plain)
+    for key, value in inside.items():
+        below = f"{name}.{_key(key)}".lstrip(".")
         if isinstance(value, dict):
-            lines += _section(f"{name}.{_key(key)}".lstrip("."), value)
+            lines += _section(below, value)
+        else:
+            lines += [line for table in value for line in (f"\n[[{below}]]", *_lines(table))]
     return lines
+
+
+def _is_tables(value: object) -> bool:
+    return isinstance(value, tuple) and bool(value) and all(isinstance(item, dict) for item in value)
+
+
+def _lines(values: Mapping[str, Any]) -> list[str]:
+    return [f"{_key(key)} = {_value(value)}" for key, value in values.items() if value is not None]
 
 
 def _key(key: str) -> str:

@@ -24,7 +24,7 @@ from mirror.upstream.errors import (
     UpstreamRateLimited,
     UpstreamUnavailable,
 )
-from mirror.upstream.health import Kind
+from mirror.upstream.limits import Kind
 from mirror.upstream.retry import wait_before_retry
 from mirror.upstream.transport import Transport, read_capped
 from ocispec import endpoints, manifest, media_types

@@ -34,8 +34,6 @@ from yarl import URL
 from mirror import __version__
 from mirror.config import Upstream
 from mirror.errors import ConfigError
-from mirror.upstream.auth import Authenticator
-from mirror.upstream.credentials import credentials_of, server_name
 from mirror.upstream.errors import (
     UpstreamBroken,
     UpstreamError,
@@ -46,7 +44,9 @@ from mirror.upstream.errors import (
     UpstreamTimedOut,
     UpstreamUnavailable,
 )
-from mirror.upstream.health import Health, Kind
+from mirror.upstream.health import Health
+from mirror.upstream.identity import Identity, identities_of, in_turn
+from mirror.upstream.limits import Kind
 from mirror.upstream.resolver import NotPublic, PublicResolver
 from mirror.upstream.trust import follow, is_named, is_public, same_origin
 from ocispec import token
@@ -73,18 +73,18 @@ class Transport:
         self.health = Health()
         self._config = config
         self._under_way = 0
-        credentials = credentials_of(config, server_name(config, self.base))
+        self._identities = identities_of(config, self.base, self._fetch_token)
         tls = _tls(config)
         self._named = _session(config, ThreadedResolver(), tls)
         self._public = _session(config, PublicResolver(), tls)
-        self._auth = Authenticator(self.base, config.token_hosts, credentials, self._fetch_token)
         self._probing: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.wait([self._probing])
-        await self._auth.close()
+        for identity in self._identities:
+            await identity.auth.close()
         await self._named.close()
         await self._public.close()
 
@@ -112,41 +112,54 @@ class Transport:
             self._under_way -= 1
 
     async def _answer(self, kind: Kind, method: str, url: URL, scope: str, headers: dict[istr, str]) -> ClientResponse:
-        """One that is of use, if the endpoint is worth asking; what comes of it is noted in its health."""
+        """One that is of use, if the endpoint is worth asking; the next account asks where one is told to wait."""
         if self._config.offline:
             raise UpstreamNotAsked("this upstream is switched off (offline)")
-        self.health.admit(kind)
+        self.health.admit()
+        *others, last = in_turn(self._identities, kind)
+        for identity in others:
+            try:
+                return await self._answer_to(identity, kind, method, url, scope, headers)
+            except UpstreamRateLimited as error:
+                facts = {"upstream": self._config.host, "account": identity.name, "reason": str(error)}
+                log.info("asking as the next account", extra=facts)
+        return await self._answer_to(last, kind, method, url, scope, headers)
+
+    async def _answer_to(
+        self, identity: Identity, kind: Kind, method: str, url: URL, scope: str, headers: dict[istr, str]
+    ) -> ClientResponse:
+        try:
+            response = await self._heard(identity, method, url, scope, headers)
+            self._note_budget(identity, response)
+            return _checked(response, redirected=not same_origin(response.url, self.base))
+        except UpstreamRateLimited as error:
+            identity.limits.limited(kind, error.retry_after)
+            raise
+
+    async def _heard(
+        self, identity: Identity, method: str, url: URL, scope: str, headers: dict[istr, str]
+    ) -> ClientResponse:
+        """An answer, whatever it says; that there is one, or none, is noted in the endpoint's health."""
         try:
             with _mapped():
-                response = await self._send(method, url, scope, headers)
+                response = await self._send(identity, method, url, scope, headers)
         except UpstreamUnavailable as error:
             self.suspect(str(error))
             raise
-        except UpstreamRateLimited as error:
-            self.health.limited(kind, error.retry_after)
-            raise
         self.health.answered()
-        self._note_budget(response)
-        try:
-            _raise_for(response, redirected=not same_origin(response.url, self.base))
-        except UpstreamError as error:
-            response.release()
-            if isinstance(error, UpstreamRateLimited):
-                self.health.limited(kind, error.retry_after)
-            raise
         return response
 
-    def _note_budget(self, response: ClientResponse) -> None:
+    def _note_budget(self, identity: Identity, response: ClientResponse) -> None:
         budget = parse_budget(response.headers) if same_origin(response.url, self.base) else None
-        if budget is not None and self.health.note(budget, self._config.rate_limit_reserve):
-            facts = {"upstream": self._config.host, "left": budget.remaining, "of": budget.limit}
-            log.warning("the budget of pulls is nearly spent", extra={**facts, "source": budget.source})
+        if budget is not None and identity.limits.note(budget):
+            facts: dict[str, object] = {"upstream": self._config.host, "account": identity.name}
+            facts |= {"source": budget.source, "left": budget.remaining, "of": budget.limit}
+            log.warning("the budget of pulls is nearly spent", extra=facts)
 
     @property
     def is_scarce(self) -> bool:
-        """Whether its budget of pulls is down to the reserve."""
-        budget = self.health.budget
-        return budget is not None and budget.remaining <= self._config.rate_limit_reserve
+        """Whether the budget of pulls is down to the reserve, for every account."""
+        return all(identity.limits.is_scarce for identity in self._identities)
 
     def suspect(self, reason: str) -> None:
         """It did not answer, or not as soon as it should have."""
@@ -161,7 +174,7 @@ class Transport:
             await asyncio.sleep(self.health.next_probe())
             try:
                 with _mapped():
-                    (await self._send("GET", self.base / "v2" / "", "", {})).release()
+                    (await self._send(self._identities[0], "GET", self.base / "v2" / "", "", {})).release()
             except UpstreamUnavailable:
                 continue
             except UpstreamError:
@@ -171,9 +184,11 @@ class Transport:
             self.health.answered()
         log.info("an upstream answers again", extra={"upstream": self._config.host, "endpoint": self.base.host})
 
-    async def _send(self, method: str, url: URL, scope: str, headers: dict[istr, str]) -> ClientResponse:
+    async def _send(
+        self, identity: Identity, method: str, url: URL, scope: str, headers: dict[istr, str]
+    ) -> ClientResponse:
         """Follow redirects, a new challenge at most once; the response is the caller's to close."""
-        authorization = await self._auth.header(scope)
+        authorization = await identity.auth.header(scope)
         challenged, own = False, True
         buffer = max(_MIN_BUFFER, min(_MAX_BUFFER, _READ_BUFFERS // max(1, self._under_way)))
         for _ in range(_MAX_REDIRECTS + 2):
@@ -185,7 +200,7 @@ class Transport:
                 challenged = True
                 asked = response.headers.getall(WWW_AUTHENTICATE, [])
                 response.release()
-                authorization = await self._auth.answer(scope, asked, authorization)
+                authorization = await identity.auth.answer(scope, asked, authorization)
             elif response.status in _REDIRECTS:
                 location = response.headers.get(LOCATION, "")
                 response.release()
@@ -272,6 +287,16 @@ def _session(config: Upstream, resolver: ThreadedResolver, tls: ssl.SSLContext |
         auto_decompress=False,
         trust_env=False,
     )
+
+
+def _checked(response: ClientResponse, *, redirected: bool) -> ClientResponse:
+    """The response, if it is of use; else it is let go, and said why."""
+    try:
+        _raise_for(response, redirected=redirected)
+    except UpstreamError:
+        response.release()
+        raise
+    return response
 
 
 def _raise_for(response: ClientResponse, *, redirected: bool) -> None:

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from mirror import logs
-from mirror.upstream import health, retry
+from mirror.upstream import health, limits, retry
 
 _MEMORY = Path("/dev/shm")
 
@@ -42,5 +42,5 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each request finds out for itself how its upstream is; the tests of the breaker have their own figures."""
     monkeypatch.setattr(health, "_FAILURES", 1_000_000)
-    monkeypatch.setattr(health, "_LIMITED", 0.0)
-    monkeypatch.setattr(health, "_MAX_LIMITED", 0.0)
+    monkeypatch.setattr(limits, "_LIMITED", 0.0)
+    monkeypatch.setattr(limits, "_MAX_LIMITED", 0.0)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from mirror.upstream import health
+from mirror.upstream import health, limits
 from tests.conftest import Clock, RunningMirror, Server, config_for, running
 from tests.fakes.faults import Hang, Status
 from tests.fakes.images import make_image
@@ -115,7 +115,7 @@ async def test_an_answer_is_an_answer(hub: FakeHub, warm: RunningMirror, status:
 
 
 async def test_a_limit_is_remembered(hub: FakeHub, warm: RunningMirror, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(health, "_LIMITED", 0.5)
+    monkeypatch.setattr(limits, "_LIMITED", 0.5)
     hub.fault("manifest", Status(429))
     for _ in range(10):
         assert (await warm.get(TAG)).headers["X-Cache"] == "stale"

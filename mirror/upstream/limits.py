@@ -1,0 +1,58 @@
+"""How much one account may still ask of an endpoint.
+
+- A **limit** (429) is remembered for the kind of request that it was said to: asking again would only lengthen it.
+- The **budget** is what Docker Hub says is left of the pulls it grants: what is nearly spent is kept for what is not
+  here at all.
+
+No I/O; times are those of a monotonic clock.
+"""
+
+import time
+from collections.abc import Callable
+from enum import StrEnum
+
+from ocispec.limits import Budget
+
+# How long a 429 holds that does not say so, and the longest that one is believed.
+_LIMITED, _MAX_LIMITED = 10.0, 3600.0
+
+
+class Kind(StrEnum):
+    """What a request is about. Registries limit these differently: Docker Hub counts GETs of manifests only."""
+
+    TAG = "tag"  # HEAD of a manifest
+    MANIFEST = "manifest"
+    BLOB = "blob"
+    LIST = "list"
+
+
+class Limits:
+    """Of one account at one endpoint, which keeps `reserve` pulls for what is not here at all."""
+
+    def __init__(self, reserve: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._reserve, self._clock = reserve, clock
+        self._limited: dict[Kind, float] = {}
+        self._budget: Budget | None = None
+        self._noted = 0.0
+
+    def wait(self, kind: Kind) -> float:
+        """Seconds until it may ask for this again; 0 where it may now."""
+        return max(0.0, self._limited.get(kind, 0.0) - self._clock())
+
+    def limited(self, kind: Kind, seconds: float | None) -> None:
+        """It was told 429, and maybe for how long."""
+        wait = _LIMITED if seconds is None else min(seconds, _MAX_LIMITED)
+        self._limited[kind] = self._clock() + wait
+
+    def note(self, budget: Budget) -> bool:
+        """What an answer said of the budget; whether it has come down to the reserve with this."""
+        before = self.is_scarce
+        self._budget, self._noted = budget, self._clock()
+        return self.is_scarce and not before
+
+    @property
+    def is_scarce(self) -> bool:
+        """Whether the budget is down to the reserve. Once its window of time is over, nothing is known of it."""
+        if self._budget is None or self._budget.remaining > self._reserve:
+            return False
+        return not self._budget.window_seconds or self._clock() < self._noted + self._budget.window_seconds
