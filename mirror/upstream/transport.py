@@ -158,8 +158,9 @@ class Transport:
 
     @property
     def is_scarce(self) -> bool:
-        """Whether the budget of pulls is down to the reserve, for every account."""
-        return all(identity.limits.is_scarce for identity in self._identities)
+        """Whether every account's budget of pulls is down to the reserve, leaving out those that may not pull now."""
+        limits = [identity.limits for identity in self._identities if not identity.limits.wait(Kind.MANIFEST)]
+        return bool(limits) and all(one.is_scarce for one in limits)
 
     def suspect(self, reason: str) -> None:
         """It did not answer, or not as soon as it should have."""

@@ -15,6 +15,7 @@ import secrets
 import socket
 import struct
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -159,6 +160,8 @@ class FakeHub(Recorder):
         self.referrers = False
         self.rate_limit = 100
         self.pulls = 0
+        self.account_limits: dict[str, int] = {}  # of accounts that have pulls of their own
+        self.account_pulls: Counter[str] = Counter()
         self.token_lifetime = 300
         self.url_lifetime = 600
         self.latency = 0.0
@@ -348,26 +351,38 @@ class FakeHub(Recorder):
             return error_reply(404)
         media_type, data = found
         counts = request.method == "GET" and b'"layers"' in data
-        if counts and self.pulls >= self.rate_limit:
-            return error_reply(429, self._rate_headers())
+        account = self._puller(request)
+        if counts and self._left(account) <= 0:
+            return error_reply(429, self._rate_headers(account))
         self.pulls += counts
+        self.account_pulls[account] += counts
         digest = digest_of(data)
         headers = {
             "Content-Type": media_type,
             "Docker-Content-Digest": digest,
             "Docker-Distribution-Api-Version": "registry/2.0",
             "Etag": f'"{digest}"',
-            **self._rate_headers(),
+            **self._rate_headers(account),
         }
         if request.headers.get("If-None-Match") == headers["Etag"]:
             return Reply(304, CIMultiDict(headers))
         return Reply(200, CIMultiDict(headers), data)
 
-    def _rate_headers(self) -> dict[str, str]:
+    def _puller(self, request: web.BaseRequest) -> str:
+        """Whose token a request carries, "" for nobody's."""
+        grant = self._tokens.get(_credential(request, "bearer"))
+        return grant.account if grant is not None else ""
+
+    def _left(self, account: str) -> int:
+        own = self.account_limits.get(account)
+        return self.rate_limit - self.pulls if own is None else own - self.account_pulls[account]
+
+    def _rate_headers(self, account: str) -> dict[str, str]:
+        limit = self.account_limits.get(account, self.rate_limit)
         return {
-            "ratelimit-limit": f"{self.rate_limit};w=21600",
-            "ratelimit-remaining": f"{max(0, self.rate_limit - self.pulls)};w=21600",
-            "docker-ratelimit-source": "127.0.0.1",
+            "ratelimit-limit": f"{limit};w=21600",
+            "ratelimit-remaining": f"{max(0, self._left(account))};w=21600",
+            "docker-ratelimit-source": account or "127.0.0.1",
         }
 
     def _blob(self, request: web.BaseRequest, held: Repository, digest: str) -> Reply:
@@ -425,7 +440,7 @@ class FakeHub(Recorder):
         granted = frozenset(name for name in names if self._visible(name, account))
         now = self.clock()
         token = secrets.token_urlsafe(32)
-        self._tokens[token] = _Grant(granted, now + self.token_lifetime)
+        self._tokens[token] = _Grant(granted, now + self.token_lifetime, account)
         issued_at = datetime.fromtimestamp(now, UTC).isoformat().replace("+00:00", "Z")
         answer = {"token": token, "access_token": token, "expires_in": self.token_lifetime, "issued_at": issued_at}
         return json_reply(200, answer)
@@ -516,6 +531,7 @@ class _Grant:
 
     repositories: frozenset[str]
     expires: float
+    account: str
 
 
 @dataclass
