@@ -32,7 +32,7 @@ from ocispec.digest import Digest
 from ocispec.errors import DigestInvalid
 from ocispec.names import Reference, RepositoryName, is_tag
 from ocispec.pagination import parse_next
-from ocispec.ranges import parse_content_range
+from ocispec.ranges import ContentRange, parse_content_range
 from ocispec.token import pull_scope
 
 T = TypeVar("T")
@@ -156,6 +156,23 @@ class UpstreamClient:
                 _check_plain(response)
                 first, total = _extent(response, start)
                 yield RemoteBlob(first, total, response.headers.get("ETag"), response.content.iter_any())
+
+    @asynccontextmanager
+    async def open_part(
+        self, repository: RepositoryName, digest: Digest, part: ContentRange
+    ) -> AsyncIterator[AsyncIterator[bytes]]:
+        """Just this part of a blob. Raises UpstreamError, also while it is read; UpstreamBroken for anything else."""
+        headers = {RANGE: f"bytes={part.first}-{part.last}"}
+        place, scope = endpoints.blob(repository, digest), pull_scope(repository)
+        async with AsyncExitStack() as stack:
+            response = await self._first(
+                lambda endpoint: stack.enter_async_context(endpoint.request(Kind.BLOB, "GET", place, scope, headers))
+            )
+            _check_plain(response)
+            is_part = response.status == 206 and _length(response) in (None, part.length)
+            if not is_part or parse_content_range(response.headers.get(CONTENT_RANGE, "")) != part:
+                raise UpstreamBroken("the upstream sends another part than was asked for")
+            yield response.content.iter_any()
 
     async def tags(self, repository: RepositoryName) -> list[str] | None:
         """Every tag, all pages. Raises UpstreamBroken rather than leave some out."""
