@@ -1,11 +1,13 @@
 """Byte ranges: what a client asks of a blob, what we answer, and what a chunk of an upload claims.
 
 RFC 9110, 14: a Range that cannot be understood is ignored (the whole blob is sent); one that can be understood but
-lies outside the blob is 416.
+lies outside the blob is 416. Of several ranges those outside are left out, and it is 416 only where none is left.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ocispec.errors import RangeNotSatisfiable, RequestInvalid
 
@@ -13,6 +15,9 @@ from ocispec.errors import RangeNotSatisfiable, RequestInvalid
 _SPEC = re.compile(r"([0-9]{0,19})-([0-9]{0,19})", re.ASCII)
 _CHUNK = re.compile(r"(?:bytes[ =])?([0-9]{1,19})-([0-9]{1,19})(?:/(?:[0-9]{1,19}|\*))?", re.ASCII)
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})", re.ASCII)
+
+# As many as podman asks for at once (zstd:chunked). A header has room for more: what it may ask for has to have an end.
+_MAX_RANGES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +55,48 @@ class ContentRange:
         return f"bytes {self.first}-{self.last}/{self.size}"
 
 
-def parse_range(header: str | None) -> ByteRange | None:
-    """The single range of a Range header, or None where the whole blob is to be sent.
+def parse_ranges(header: str | None) -> tuple[ByteRange, ...]:
+    """The ranges of a Range header in their order; none where the whole blob is to be sent.
 
-    None also for several ranges at once (answering 200 with everything is allowed, RFC 9110, 14.2, and every client
-    measured accepts it), for other units, and for what cannot be understood. A range that ends before it begins is
-    understood, and satisfied by nothing: the conformance suite wants 416 for it.
+    None also for other units, for what cannot be understood in any part, and for more ranges than anybody needs. A
+    range that ends before it begins is understood, and satisfied by nothing: the conformance suite wants 416 for it.
     """
     unit, _, specs = (header or "").partition("=")
-    match = _SPEC.fullmatch(specs.strip())
-    if unit.strip().lower() != "bytes" or match is None:
+    if unit.strip().lower() != "bytes" or specs.count(",") >= _MAX_RANGES:
+        return ()
+    ranges = [_parse_spec(spec.strip()) for spec in specs.split(",")]
+    understood = tuple(asked for asked in ranges if asked is not None)
+    return understood if len(understood) == len(ranges) else ()
+
+
+def resolve_ranges(ranges: Sequence[ByteRange], size: int) -> tuple[ContentRange, ...]:
+    """The parts of `size` bytes that are meant, in the order asked; none where the whole is to be sent.
+
+    The whole is sent, too, where parts overlap: that asks for more bytes than there are. Parts are never put together,
+    as RFC 9110, 15.3.7.2 would allow: podman counts them, and fails where there are fewer than it asked for.
+
+    Raises RangeNotSatisfiable where none of them lies in the blob.
+    """
+    parts: list[ContentRange] = []
+    outside: RangeNotSatisfiable | None = None
+    for asked in ranges:
+        try:
+            parts.append(asked.resolve(size))
+        except RangeNotSatisfiable as error:
+            outside = error
+    if not parts and outside is not None:
+        raise outside
+    return () if _overlap(parts) else tuple(parts)
+
+
+def _overlap(parts: Sequence[ContentRange]) -> bool:
+    ordered = sorted(parts, key=lambda part: part.first)
+    return any(part.last >= following.first for part, following in pairwise(ordered))
+
+
+def _parse_spec(spec: str) -> ByteRange | None:
+    match = _SPEC.fullmatch(spec)
+    if match is None:
         return None
     first, last = match.groups()
     if not first:

@@ -60,6 +60,11 @@ class Partial:
         return self._ingest.inode
 
     @property
+    def arrived(self) -> int:
+        """How far it may be read by now."""
+        return self._released()
+
+    @property
     def is_complete(self) -> bool:
         """Whether every byte is here and verified."""
         return self._state is _State.VERIFIED

@@ -6,7 +6,8 @@ answer that cannot be finished is cut, so that no client takes a part for the wh
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from io import FileIO
 
 from aiohttp import web
@@ -14,6 +15,7 @@ from aiohttp import web
 from mirror.http.keys import NOTES
 from mirror.upstream.errors import UpstreamError
 from ocispec.errors import RegistryError
+from ocispec.ranges import ContentRange
 from storage.errors import StorageError
 
 log = logging.getLogger(__name__)
@@ -27,6 +29,9 @@ _BLOCK = 256 * 1024
 # How far a file may be read, from an offset on: waits for more, and returns the offset itself at the end.
 Readable = Callable[[int], Awaitable[int]]
 
+# Bytes that come sooner than by the file, from the first one asked for on; as many as do.
+Ahead = AsyncGenerator[bytes, None]
+
 
 async def send(
     request: web.Request, response: web.StreamResponse, file: FileIO, start: int, end: int | None, readable: Readable
@@ -35,23 +40,64 @@ async def send(
 
     Raises what `readable` raises as long as nothing is sent; after that the connection is cut.
     """
-    notes = request[NOTES]
-    notes.count(0)
-    limit = await readable(start)
+    await readable(start)
+    async with begun(request, response):
+        await send_range(request, response, file, start, end, readable)
+    return response
+
+
+async def send_ahead(
+    request: web.Request,
+    response: web.StreamResponse,
+    file: FileIO,
+    part: ContentRange,
+    readable: Readable,
+    ahead: Ahead,
+) -> web.StreamResponse:
+    """`send` a part whose first bytes, as far as they come so, come from `ahead`, and the rest from `file`."""
+    async with aclosing(ahead):
+        chunk = await anext(ahead, b"")
+        if not chunk:
+            return await send(request, response, file, part.first, part.last + 1, readable)
+        async with begun(request, response):
+            start = part.first
+            while chunk:
+                await send_bytes(request, response, chunk)
+                start += len(chunk)
+                chunk = await anext(ahead, b"")
+            await send_range(request, response, file, start, part.last + 1, readable)
+    return response
+
+
+@asynccontextmanager
+async def begun(request: web.Request, response: web.StreamResponse) -> AsyncIterator[None]:
+    """Send the head; what goes wrong with the body after that, within this context, cuts the connection."""
+    request[NOTES].count(0)
     await response.prepare(request)
     try:
-        while limit > start and (end is None or start < end):
-            stop = limit if end is None else min(limit, end)
-            await _send_part(request, response, file, start, stop)
-            notes.count(stop - start)
-            start = stop
-            limit = await readable(start) if end is None or end > start else start
-        if end is not None and start < end:
-            raise EOFError("the file is shorter than announced")
+        yield
         await response.write_eof()
     except Exception as error:
         cut(request, error)
-    return response
+
+
+async def send_range(
+    request: web.Request, response: web.StreamResponse, file: FileIO, start: int, end: int | None, readable: Readable
+) -> None:
+    """Bytes `start` to `end` of `file`, as they come, into a body that has begun."""
+    while (end is None or start < end) and (limit := await readable(start)) > start:
+        stop = limit if end is None else min(limit, end)
+        await _send_part(request, response, file, start, stop)
+        request[NOTES].count(stop - start)
+        start = stop
+    if end is not None and start < end:
+        raise EOFError("the file is shorter than announced")
+
+
+async def send_bytes(request: web.Request, response: web.StreamResponse, data: bytes) -> None:
+    """What is not in the file, into a body that has begun."""
+    await response.write(data)
+    request[NOTES].count(len(data))
 
 
 def cut(request: web.Request, error: Exception) -> None:

@@ -1,29 +1,19 @@
 """Pull a blob: from its file, from the file of a download under way, or by starting that download."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from io import FileIO
 
 from mirror.flights import Flights
-from mirror.pull.download import Downloads
+from mirror.pull.ahead import Ahead
+from mirror.pull.download import Download, Downloads
 from mirror.pull.outcome import Outcome
+from mirror.pull.pulled import ArrivingBlob, PulledBlob, StoredBlob
 from mirror.routing import Place, owner
 from mirror.upstream.client import UpstreamClient
 from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamRefused
 from ocispec.digest import Digest
 from ocispec.errors import BlobUnknown
-from storage.partial import Partial
 from storage.repository import Repository
 from storage.store import Store
-
-
-@dataclass(frozen=True, slots=True)
-class PulledBlob:
-    """Where the bytes are: a whole `file` (the caller closes it) or a `partial` one to follow."""
-
-    outcome: Outcome
-    file: FileIO | None = None
-    partial: Partial | None = None
 
 
 class BlobPulls:
@@ -31,6 +21,7 @@ class BlobPulls:
 
     def __init__(self, store: Store, downloads: Downloads, upstreams: Mapping[str, UpstreamClient]) -> None:
         self._store, self._downloads, self._upstreams = store, downloads, upstreams
+        self._ahead = Ahead(upstreams)
         self._flights = Flights()
 
     async def close(self) -> None:
@@ -41,7 +32,7 @@ class BlobPulls:
         repository = owner(place, self._store.repositories)
         file = await self._store.blobs.open(repository, digest)
         if file is not None:
-            return PulledBlob(Outcome.HIT, file=file)
+            return StoredBlob(file)
         if repository.is_hosted:
             raise BlobUnknown(detail={"digest": str(digest)})
         return await self._fetch(repository, digest)
@@ -92,10 +83,10 @@ class BlobPulls:
         expected = await self._store.manifests.blob_size(repository, digest)
         download, began = await self._downloads.start(repository, digest, expected)
         if download is not None and (began or repository in download.repositories):
-            return PulledBlob(Outcome.MISS if began else Outcome.JOINED, partial=download.partial)
+            return self._arriving(Outcome.MISS if began else Outcome.JOINED, repository, download)
         file = await self._store.blobs.open(repository, digest)
         if file is not None:
-            return PulledBlob(Outcome.HIT, file=file)
+            return StoredBlob(file)
         # That it is in the store does not show that this repository has it: its upstream has to say so.
         await self._confirm(repository, digest)
         return await self._admit(repository, digest)
@@ -106,7 +97,7 @@ class BlobPulls:
         if download is None and await self._store.blobs.link(repository, digest):
             file = await self._store.blobs.open(repository, digest)
             if file is not None:
-                return PulledBlob(Outcome.HIT, file=file)
+                return StoredBlob(file)
         if download is None:
             return await self._fetch(repository, digest)
         download.repositories.add(repository)
@@ -115,4 +106,7 @@ class BlobPulls:
         except (UpstreamError, BlobUnknown):
             # What its source did not have, or not so, is nothing to this repository, whose own upstream has it.
             return await self._fetch(repository, digest)
-        return PulledBlob(Outcome.JOINED, partial=download.partial)
+        return self._arriving(Outcome.JOINED, repository, download)
+
+    def _arriving(self, outcome: Outcome, repository: Repository, download: Download) -> ArrivingBlob:
+        return ArrivingBlob(outcome, repository, download, self._store.content, self._ahead)

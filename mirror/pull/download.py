@@ -46,6 +46,7 @@ class Download:
     def __init__(self, digest: Digest, source: Repository, partial: Partial) -> None:
         self.digest, self.source, self.partial = digest, source, partial
         self.repositories = {source}
+        self.has_parts = True  # until an upstream shows that it does not send just a part of it
 
 
 class Downloads:
@@ -186,7 +187,7 @@ async def _append(remote: RemoteBlob, ingest: Ingest, partial: Partial, expected
         raise UpstreamBroken(f"the upstream now says {total} bytes, and said {partial.total} before")
     partial.announce(total)
     surplus = ingest.size - remote.start  # sent again by an upstream that cannot go on in the middle
-    async for chunk in _steadily(remote.chunks):
+    async for chunk in steadily(remote.chunks):
         if surplus >= len(chunk):
             surplus -= len(chunk)
             continue
@@ -199,7 +200,7 @@ async def _append(remote: RemoteBlob, ingest: Ingest, partial: Partial, expected
         raise UpstreamUnavailable("the upstream sent less than it announced")
 
 
-async def _steadily(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def steadily(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """The chunks, as long as they come at a rate that gets anywhere; raises UpstreamTimedOut."""
     period_ends, received = time.monotonic() + _PERIOD_SECONDS, 0
     async for chunk in chunks:

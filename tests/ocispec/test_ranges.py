@@ -5,7 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocispec.errors import RangeNotSatisfiable, RequestInvalid
-from ocispec.ranges import ByteRange, ContentRange, parse_chunk_range, parse_content_range, parse_range
+from ocispec.ranges import (
+    ByteRange,
+    ContentRange,
+    parse_chunk_range,
+    parse_content_range,
+    parse_ranges,
+    resolve_ranges,
+)
 from tests.ocispec.samples import law
 
 _NINES = "9" * 19
@@ -26,11 +33,30 @@ UNDERSTOOD = [
     (f"bytes=-{_NINES}", ByteRange(suffix=int(_NINES))),
 ]
 
+SEVERAL = [
+    ("bytes=0-1,2-3", [ByteRange(0, 1), ByteRange(2, 3)]),
+    ("bytes=5-9, 0-1", [ByteRange(5, 9), ByteRange(0, 1)]),
+    ("bytes= 0-1 ,\t2-3 ", [ByteRange(0, 1), ByteRange(2, 3)]),
+    ("bytes=0-,-1", [ByteRange(0), ByteRange(suffix=1)]),
+    ("bytes=0-0,9-5,-0", [ByteRange(0, 0), ByteRange(9, 5), ByteRange(suffix=0)]),
+    ("bytes=" + ",".join(["0-1"] * 1024), [ByteRange(0, 1)] * 1024),
+]
+
 IGNORED = [
     *(None, "", "bytes", "bytes=", "bytes=-", "=0-1", "0-1", "bytes 0-1", "bytes:0-1", "bytes=a-b", "bytes=0x0-0x1"),
     *("bytes=0", "bytes=0-1-2", "bytes=--1", "bytes=1--2", "bytes==0-1", "bytes=0-1;", "bytes=0-1/2", "bytes=0-*"),
-    # Several ranges: the whole blob is an allowed answer.
-    *("bytes=0-1,2-3", "bytes=0-1, 2-3", "bytes=0-1,", "bytes=,0-1", "bytes=0-,-1"),
+    # One that cannot be understood spoils all.
+    *(
+        "bytes=0-1,",
+        "bytes=,0-1",
+        "bytes=0-1,,2-3",
+        "bytes=0-1,a",
+        "bytes=0-1;2-3",
+        "bytes=0-1,bytes=2-3",
+        "bytes=0-,-",
+    ),
+    # More than anybody needs.
+    "bytes=" + ",".join(["0-1"] * 1025),
     # Other units.
     *("items=0-1", "octets=0-1", "byte=0-1", "bytess=0-1", "bytes\u00e9=0-1", "none=0-1"),
     # int() reads these; nobody else does.
@@ -44,12 +70,17 @@ IGNORED = [
 
 @pytest.mark.parametrize(("header", "expected"), UNDERSTOOD)
 def test_range__is_understood(header: str, expected: ByteRange) -> None:
-    assert parse_range(header) == expected
+    assert parse_ranges(header) == (expected,)
+
+
+@pytest.mark.parametrize(("header", "expected"), SEVERAL, ids=lambda value: ascii(value)[:40])
+def test_range__several_are_understood_in_their_order(header: str, expected: list[ByteRange]) -> None:
+    assert parse_ranges(header) == tuple(expected)
 
 
 @pytest.mark.parametrize("header", IGNORED, ids=lambda header: ascii(header)[:40])
 def test_range__what_cannot_be_understood_is_ignored(header: str | None) -> None:
-    assert parse_range(header) is None
+    assert parse_ranges(header) == ()
 
 
 @pytest.mark.parametrize(
@@ -71,8 +102,7 @@ def test_range__what_cannot_be_understood_is_ignored(header: str | None) -> None
     ],
 )
 def test_range__resolves_to_a_part_of_the_blob(header: str, size: int, expected: ContentRange) -> None:
-    asked = parse_range(header)
-    assert asked is not None
+    (asked,) = parse_ranges(header)
     assert asked.resolve(size) == expected
 
 
@@ -93,8 +123,7 @@ def test_range__resolves_to_a_part_of_the_blob(header: str, size: int, expected:
     ],
 )
 def test_range__outside_the_blob_is_416_and_tells_the_size(header: str, size: int) -> None:
-    asked = parse_range(header)
-    assert asked is not None
+    (asked,) = parse_ranges(header)
     with pytest.raises(RangeNotSatisfiable) as refused:
         asked.resolve(size)
     assert refused.value.headers == {"Content-Range": f"bytes */{size}"}
@@ -122,8 +151,7 @@ def test_range__a_resolved_one_is_never_empty_and_never_past_the_end(
 @given(first=st.integers(0, 20), last=st.none() | st.integers(0, 20), data=st.binary(max_size=16))
 def test_range__from_the_start_is_what_slicing_gives(first: int, last: int | None, data: bytes) -> None:
     expected = data[first : None if last is None else last + 1]
-    asked = parse_range(f"bytes={first}-{'' if last is None else last}")
-    assert asked is not None
+    (asked,) = parse_ranges(f"bytes={first}-{'' if last is None else last}")
     try:
         found = asked.resolve(len(data))
     except RangeNotSatisfiable:
@@ -137,8 +165,7 @@ def test_range__from_the_start_is_what_slicing_gives(first: int, last: int | Non
 @given(suffix=st.integers(0, 20), data=st.binary(max_size=16))
 def test_range__from_the_end_is_what_slicing_gives(suffix: int, data: bytes) -> None:
     expected = data[max(0, len(data) - suffix) :]
-    asked = parse_range(f"bytes=-{suffix}")
-    assert asked is not None
+    (asked,) = parse_ranges(f"bytes=-{suffix}")
     try:
         found = asked.resolve(len(data))
     except RangeNotSatisfiable:
@@ -157,12 +184,74 @@ _header_texts = st.one_of(
 @law
 @given(header=_header_texts, size=_numbers)
 def test_range__any_text_is_ignored_or_resolved_or_416(header: str, size: int) -> None:
-    asked = parse_range(header)
-    if asked is None:
-        return
-    assert (asked.first is None) != (asked.suffix is None)
+    ranges = parse_ranges(header)
+    for asked in ranges:
+        assert (asked.first is None) != (asked.suffix is None)
     with suppress(RangeNotSatisfiable):
-        assert asked.resolve(size).last < size
+        assert all(part.last < size for part in resolve_ranges(ranges, size))
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        ("bytes=0-1,5-9", [(0, 1), (5, 9)]),
+        ("bytes=5-9,0-1", [(5, 9), (0, 1)]),  # in the order asked
+        ("bytes=0-1,2-3", [(0, 1), (2, 3)]),  # side by side, and not put together: podman counts them
+        ("bytes=0-0,-1", [(0, 0), (9, 9)]),
+        ("bytes=0-0,10-20,-1", [(0, 0), (9, 9)]),
+        ("bytes=10-,9-5,3-4", [(3, 4)]),
+        ("bytes=0-4,4-5", []),
+        ("bytes=4-5,0-4", []),
+        ("bytes=0-9,-1", []),
+        ("bytes=1-1,2-2,1-1", []),
+        ("bytes=0-9,10-", [(0, 9)]),
+        ("", []),
+    ],
+)
+def test_ranges__become_parts_or_the_whole(header: str, expected: list[tuple[int, int]]) -> None:
+    assert resolve_ranges(parse_ranges(header), 10) == tuple(ContentRange(*part, 10) for part in expected)
+
+
+def test_ranges__all_of_them_outside_is_416() -> None:
+    with pytest.raises(RangeNotSatisfiable) as refused:
+        resolve_ranges(parse_ranges("bytes=10-,-0,20-30"), 10)
+    assert refused.value.headers == {"Content-Range": "bytes */10"}
+
+
+_small = st.integers(0, 20)
+_asked = st.one_of(
+    st.builds(ByteRange, first=_small, last=st.none() | _small),
+    st.builds(ByteRange, suffix=_small),
+)
+
+
+def _written(asked: ByteRange) -> str:
+    """As a client writes it."""
+    if asked.suffix is not None:
+        return f"-{asked.suffix}"
+    return f"{asked.first}-{'' if asked.last is None else asked.last}"
+
+
+@law
+@given(ranges=st.lists(_asked, min_size=1, max_size=6), comma=st.sampled_from([",", ", ", " ,", "\t,\t"]))
+def test_ranges__parse_is_the_inverse_of_writing(ranges: list[ByteRange], comma: str) -> None:
+    assert parse_ranges("bytes=" + comma.join(map(_written, ranges))) == tuple(ranges)
+
+
+@law
+@given(ranges=st.lists(_asked, min_size=1, max_size=6), size=st.integers(0, 16))
+def test_ranges__are_what_each_means_unless_a_byte_is_asked_for_twice(ranges: list[ByteRange], size: int) -> None:
+    meant = []
+    for asked in ranges:
+        with suppress(RangeNotSatisfiable):
+            meant.append(asked.resolve(size))
+    if not meant:
+        with pytest.raises(RangeNotSatisfiable):
+            resolve_ranges(ranges, size)
+        return
+    positions = [position for part in meant for position in range(part.first, part.last + 1)]
+    twice = len(positions) != len(set(positions))
+    assert resolve_ranges(ranges, size) == (() if twice else tuple(meant))
 
 
 @pytest.mark.parametrize(

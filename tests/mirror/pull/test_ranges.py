@@ -27,8 +27,6 @@ PARTS = [
     ("bytes= 5-9 ", 5, 10),
 ]
 WHOLE = [
-    "bytes=0-1,5-9",
-    "bytes=0-0,-1",
     "bytes=",
     "bytes=-",
     "bytes=a-b",
@@ -39,9 +37,20 @@ WHOLE = [
     "bytes=1_0-20",
     "bytes=\u0661-\u0662",
     "bytes=" + "1" * 30 + "-",
-    "bytes=" + ",".join(f"{n}-{n}" for n in range(1000)),
+    "bytes=0-1,",
+    "bytes=0-1,a-b",
+    "bytes=0-5,5-9",
+    "bytes=0-,-1",
+    "bytes=" + ",".join(f"{n}-{n}" for n in range(1025)),
 ]
-NOTHING = ["bytes=200000-", "bytes=200000-200001", "bytes=9-5", "bytes=-0", "bytes=" + "9" * 19 + "-"]
+NOTHING = [
+    "bytes=200000-",
+    "bytes=200000-200001",
+    "bytes=9-5",
+    "bytes=-0",
+    "bytes=" + "9" * 19 + "-",
+    "bytes=200000-,-0",
+]
 
 
 @pytest.fixture
@@ -64,7 +73,6 @@ async def test_part_of_a_cached_blob(hub: FakeHub, warm: RunningMirror) -> None:
 
 
 async def test_what_cannot_be_understood_gets_the_whole_blob(hub: FakeHub, warm: RunningMirror) -> None:
-    """A list of ranges too: every client takes the whole, and nobody has to write multipart answers."""
     for asked in WHOLE:
         got = await fetch(warm, blob(DIGEST), Range=asked)
         assert (got.status, got.full_body) == (200, DATA), asked
@@ -106,7 +114,7 @@ async def test_part_of_an_arriving_blob(hub: FakeHub, mirror: RunningMirror) -> 
         assert (outside.status, outside.headers["Content-Range"]) == (416, f"bytes */{SIZE}")
     waiting = [
         asyncio.create_task(fetch(mirror, blob(DIGEST), Range=asked))
-        for asked in (f"bytes={HALF - 10}-{HALF + 9}", f"bytes={SIZE - 3}-", "bytes=-5", "bytes=0-1,5-6")
+        for asked in (f"bytes={HALF - 10}-{HALF + 9}", f"bytes={SIZE - 3}-", "bytes=-5", "bytes=0-1,1-2")
     ]
     stale = asyncio.create_task(fetch(mirror, blob(DIGEST), Range="bytes=0-1", If_Range=OTHER))
     await asyncio.sleep(0.1)

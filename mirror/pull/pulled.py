@@ -1,0 +1,70 @@
+"""What a pull of a blob gives: a file that can be read, now or as it grows."""
+
+import os
+from collections.abc import AsyncGenerator
+from io import FileIO
+
+from mirror.pull.ahead import Ahead
+from mirror.pull.download import Download
+from mirror.pull.outcome import Outcome
+from ocispec.ranges import ContentRange
+from storage.content import Content
+from storage.repository import Repository
+
+
+class StoredBlob:
+    """A blob that is here, whole and verified."""
+
+    is_here = True
+
+    def __init__(self, file: FileIO) -> None:
+        self.outcome = Outcome.HIT
+        self._file, self._size = file, os.fstat(file.fileno()).st_size
+
+    async def size(self, *, certain: bool) -> int | None:
+        return self._size
+
+    async def open(self) -> FileIO:
+        """Its file, open already; the caller closes it, whether or not anything of it is read."""
+        return self._file
+
+    async def readable(self, _offset: int) -> int:
+        return self._size
+
+    def ahead(self, _part: ContentRange) -> None:
+        return None
+
+
+class ArrivingBlob:
+    """A blob that is being downloaded, for a `repository` that is known to have it."""
+
+    is_here = False
+
+    def __init__(
+        self, outcome: Outcome, repository: Repository, download: Download, content: Content, ahead: Ahead
+    ) -> None:
+        self.outcome = outcome
+        self._repository, self._download, self._content, self._ahead = repository, download, content, ahead
+
+    async def size(self, *, certain: bool) -> int | None:
+        """Its length as soon as the upstream has said it. None where it does not; where `certain`, at the end.
+
+        Raises the download's error.
+        """
+        size = await self._download.partial.known()
+        return await self._download.partial.completed() if size is None and certain else size
+
+    async def open(self) -> FileIO:
+        """The growing file; the caller closes it."""
+        return await self._content.open_download(self._download.partial)
+
+    async def readable(self, offset: int) -> int:
+        """How far it may be read from `offset` on: waits for more. Raises the download's error."""
+        return await self._download.partial.readable(offset)
+
+    def ahead(self, part: ContentRange) -> AsyncGenerator[bytes, None] | None:
+        """The bytes of a part that come sooner than by the file, from its first one on; maybe none."""
+        return self._ahead.chunks(self._repository, self._download, part)
+
+
+PulledBlob = StoredBlob | ArrivingBlob
