@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from ocispec.digest import Digest
 from ocispec.errors import DigestInvalid, ManifestInvalid
+from ocispec.platform import Platform
 
 # Readers written in Go match names without regard to case: they would find the "Layers" that we overlook.
 _SPECIFIED = (
@@ -23,6 +24,7 @@ class Descriptor:
     size: int
     artifact_type: str | None = None
     annotations: Mapping[str, str] = field(default_factory=dict)
+    platform: Platform | None = None
 
     @classmethod
     def from_json(cls, value: object, where: str) -> "Descriptor":
@@ -39,6 +41,7 @@ class Descriptor:
             size=size,
             artifact_type=text_of(value, "artifactType", where),
             annotations=annotations_of(value, where),
+            platform=Platform.from_json(value.get("platform")),
         )
 
     def to_json(self) -> dict[str, object]:
@@ -47,6 +50,8 @@ class Descriptor:
             out["artifactType"] = self.artifact_type
         if self.annotations:
             out["annotations"] = dict(self.annotations)
+        if self.platform:
+            out["platform"] = self.platform.to_json()
         return out
 
 

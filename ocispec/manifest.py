@@ -5,13 +5,14 @@ A manifest that two readers could understand differently is refused (CVE-2021-41
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ocispec import media_types
 from ocispec.descriptor import Descriptor, annotations_of, check_names, text_of
 from ocispec.digest import Digest
 from ocispec.errors import ManifestInvalid
+from ocispec.platform import Platform
 
 # What Distribution, zot and most registries accept; larger ones could not be pushed anywhere else.
 MAX_BYTES = 4 * 2**20
@@ -45,6 +46,15 @@ class Manifest:
     def required_blobs(self) -> Iterator[Descriptor]:
         """The blobs a registry has to hold: all but the non-distributable layers."""
         return (blob for blob in self.blobs() if blob.media_type not in media_types.NONDISTRIBUTABLE)
+
+    def entries(self, platforms: Sequence[Platform]) -> Iterator[Descriptor]:
+        """The entries of an index that are for one of `platforms`, or do not say for which; all, where it is empty."""
+        return (child for child in self.manifests if child.platform is None or child.platform.is_one_of(platforms))
+
+    def lacks(self, platforms: Sequence[Platform]) -> Iterator[Platform]:
+        """Those of `platforms` that an index has no entry for."""
+        if self.is_index:
+            yield from (platform for platform in platforms if not any(self.entries([platform])))
 
     def describe(self, digest: Digest, size: int) -> Descriptor:
         """This manifest as an entry of a referrers list (distribution-spec, "Listing Referrers")."""
