@@ -14,6 +14,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from ocispec.errors import NameUnknown
+from ocispec.image import ImageName
 from ocispec.names import RepositoryName
 from storage.repository import Repository
 
@@ -79,6 +80,10 @@ class Names:
     def _read(self, text: str, ns: str | None = None) -> Place:
         """`resolve` of a name that is still text; raises NameInvalid, too."""
         return self.resolve(RepositoryName.parse(text), ns)
+
+    def find(self, image: ImageName) -> Place:
+        """Raises NameUnknown."""
+        return self.resolve(image.repository, image.registry)
 
     def resolve(self, name: RepositoryName, ns: str | None = None) -> Place:
         """Raises NameUnknown for an `ns` that no upstream has: the name is untrusted, only known hosts are asked."""

@@ -2,6 +2,7 @@
 
     <root>/FORMAT                          version of this tree
     <root>/lock                            flock: one server to a store
+    <root>/control.sock                    where the running server takes commands
     <root>/index.sqlite (-wal, -shm)       the index; nothing but SQLite ever opens it
     <root>/blobs/<algorithm>/<2>/<hex>     content, immutable, mode 0444, <2> = first two digits of <hex>
     <root>/uploads/<session id>            what a client is pushing
@@ -35,6 +36,10 @@ class Layout:
     @property
     def lock(self) -> Path:
         return self.root / "lock"
+
+    @property
+    def control(self) -> Path:
+        return self.root / "control.sock"
 
     @property
     def index(self) -> Path:

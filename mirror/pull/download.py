@@ -87,6 +87,13 @@ class Downloads:
         task.add_done_callback(lambda _: self._tasks.pop(download))
         return download, True
 
+    async def settled(self, digest: Digest) -> None:
+        """Wait until nothing of `digest` is under way: what is complete is then published, a little after its last
+        byte could be read."""
+        running = self._running.get(digest)
+        if running is not None:
+            await asyncio.wait([self._tasks[running]])
+
     async def close(self) -> None:
         """Stop what is still arriving, to be gone on with after the next start; let what is complete be published."""
         for download, task in self._tasks.items():

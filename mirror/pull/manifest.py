@@ -83,6 +83,30 @@ class ManifestPulls:
             log.info("the upstream refuses a manifest", extra={"repository": str(repository), "reason": str(error)})
             raise ManifestUnknown(str(error), detail={"reference": str(reference)}) from error
 
+    async def renew(self, repository: Repository, reference: Reference) -> StoredManifest | None:
+        """What the upstream has under `reference` now, whatever its ttl, and kept; None where it has nothing.
+
+        No joining of what is under way: that may have been answered before whoever asks here began to wonder.
+        Raises UpstreamError.
+        """
+        found = await self._store.manifests.find(repository, reference)
+        if isinstance(reference, Digest):
+            current = found or await self._fetch(repository, reference)
+        elif found is None:
+            current = await self._fetch(repository, reference)
+        else:
+            current = await self._ask(repository, reference, found, lambda: None)
+        if current is not None:
+            self._absent.remove(repository, reference)
+        return current
+
+    def keeps(self, repository: Repository, reference: Reference, found: StoredManifest) -> bool:
+        """Whether a pull would be answered with what is here while the upstream says nothing."""
+        if repository.is_hosted or isinstance(reference, Digest):
+            return True
+        overdue = self._overdue(repository, reference, found)
+        return overdue <= self._upstreams[repository.upstream].config.stale_if_error
+
     async def _revalidated(self, repository: Repository, tag: Tag, found: StoredManifest) -> PulledManifest:
         """Ask where the tag points now. An upstream that fails, or takes too long, leaves us with what we have."""
         upstream = self._upstreams[repository.upstream]
@@ -113,6 +137,12 @@ class ManifestPulls:
         found = await self._store.manifests.find(repository, tag) or found
         if self._serves(repository, tag, found):
             return found
+        return await self._ask(repository, tag, found, self._upstreams[repository.upstream].spare)
+
+    async def _ask(
+        self, repository: Repository, tag: Tag, found: StoredManifest, may_fetch: Callable[[], None]
+    ) -> StoredManifest | None:
+        """Where the tag points by its upstream, fetched if it is not here and `may_fetch` does not raise."""
         upstream = self._upstreams[repository.upstream]
         try:
             digest = await upstream.head_manifest(repository.name, tag)
@@ -123,7 +153,7 @@ class ManifestPulls:
             return None
         current = found if digest == found.digest else await self._store.manifests.find(repository, digest)
         if current is None:
-            upstream.spare()
+            may_fetch()
             # By digest, so that a tag that moves once more meanwhile cannot mix two answers.
             current = await self._fetch(repository, digest)
         if current is None:
@@ -180,6 +210,9 @@ class Absent:
 
     def add(self, repository: Repository, reference: Reference, seconds: float) -> None:
         self._until[repository, reference] = self._clock() + seconds
+
+    def remove(self, repository: Repository, reference: Reference) -> None:
+        self._until.pop((repository, reference), None)
 
     def has(self, repository: Repository, reference: Reference) -> bool:
         return self._clock() < self._until.get((repository, reference), 0.0)

@@ -1,0 +1,212 @@
+"""Warm: pull whole images into the store before anybody asks for them, and say what happens as it does.
+
+Everything goes through the use cases that serve clients: what somebody is pulling already is joined, and what this
+pulls can be joined. Of a hosted image it is only looked whether all of it is here.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from mirror.pull.blob import BlobPulls
+from mirror.pull.closure import blobs_of, lacking, manifests_of, role_of
+from mirror.pull.download import Downloads
+from mirror.pull.manifest import ManifestPulls
+from mirror.pull.outcome import Outcome
+from mirror.reading import read_manifest
+from mirror.routing import Names, Place, owner
+from mirror.upstream.errors import UpstreamError
+from ocispec.descriptor import Descriptor
+from ocispec.digest import Digest
+from ocispec.errors import RegistryError
+from ocispec.image import ImageName
+from ocispec.manifest import Manifest
+from ocispec.names import Reference
+from ocispec.platform import Platform
+from storage.errors import StorageError, StoreUnavailable
+from storage.store import Store
+
+# Pieces on their way at a time, whoever gave the orders: as many as are fetched ahead for a client.
+_PIECES = 8
+# Images of an order that are looked at at a time: the last layer of one need not hold up the others.
+_IMAGES = 4
+
+T = TypeVar("T")
+
+
+class Stage(StrEnum):
+    STARTED = "started"  # it is not here, and is being fetched
+    FINISHED = "finished"  # it is here
+    FAILED = "failed"  # it could not be had
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that happened to a piece of an image: an index, manifest, config, layer or blob; or to the `image`,
+    which is finished when all of its pieces are, and fails with any of them. `outcome` says where a piece came from."""
+
+    stage: Stage
+    image: ImageName
+    role: str
+    digest: Digest | None = None
+    size: int | None = None
+    outcome: Outcome | None = None
+    reason: str | None = None
+
+
+Report = Callable[[Step], Awaitable[None]]
+
+
+class Warming:
+    """Pulls whole images, a few pieces at a time."""
+
+    def __init__(
+        self, names: Names, store: Store, manifests: ManifestPulls, blobs: BlobPulls, downloads: Downloads
+    ) -> None:
+        self._names, self._pieces = names, _Pieces(store, manifests, blobs, downloads)
+
+    async def warm(self, images: Sequence[ImageName], platforms: Sequence[Platform], report: Report) -> None:
+        """All of these images; of an index the entries for `platforms`, or all of them.
+
+        What `report` raises ends it, in an ExceptionGroup; downloads that are under way go on all the same.
+        """
+        turns = asyncio.Semaphore(_IMAGES)
+
+        async def one(image: ImageName) -> None:
+            async with turns:
+                await _Order(self._pieces, image, platforms, report).fulfil(self._names)
+
+        await _all(one(image) for image in dict.fromkeys(images))
+
+
+class _Pieces:
+    """Gets at one manifest or blob, when it is its turn."""
+
+    def __init__(self, store: Store, manifests: ManifestPulls, blobs: BlobPulls, downloads: Downloads) -> None:
+        self._store, self._manifests, self._blobs, self._downloads = store, manifests, blobs, downloads
+        self._turns = asyncio.Semaphore(_PIECES)
+
+    async def manifest(
+        self, place: Place, reference: Reference, started: Callable[[], Awaitable[None]]
+    ) -> tuple[Descriptor, Outcome, Manifest]:
+        """Raises RegistryError, UpstreamError, StorageError."""
+        async with self._turns:
+            repository = owner(place, self._store.repositories)
+            if not repository.is_hosted and await self._store.manifests.find(repository, reference) is None:
+                await started()
+            pulled = await self._manifests.get(place, reference)
+            found = pulled.manifest
+            parsed = await read_manifest(found.body, found.media_type)
+            return Descriptor(found.media_type, found.digest, len(found.body)), pulled.outcome, parsed
+
+    async def blob(self, place: Place, digest: Digest, started: Callable[[], Awaitable[None]]) -> Outcome:
+        """Raises RegistryError, UpstreamError, StorageError."""
+        async with self._turns:
+            repository = owner(place, self._store.repositories)
+            if await self._store.blobs.size(repository, digest) is not None:
+                return Outcome.HIT
+            if not repository.is_hosted:
+                await started()
+            pulled = await self._blobs.open(place, digest)
+            if pulled.partial is not None:
+                await pulled.partial.completed()
+            elif pulled.file is not None:
+                pulled.file.close()
+            # Clients have their last byte before it is durable; here it is this that counts.
+            await self._downloads.settled(digest)
+            if await self._store.blobs.size(repository, digest) is None:
+                raise StoreUnavailable("it was fetched, and could not be kept")
+            return pulled.outcome
+
+
+class _Order:
+    """One image, all of whose pieces are wanted."""
+
+    def __init__(self, pieces: _Pieces, image: ImageName, platforms: Sequence[Platform], report: Report) -> None:
+        self._pieces, self._image, self._platforms, self._report = pieces, image, platforms, report
+        self._seen: set[Digest] = set()
+        self._size = 0
+        self._problems: list[str] = []
+
+    async def fulfil(self, names: Names) -> None:
+        try:
+            place = names.find(self._image)
+        except RegistryError as error:
+            self._problems.append(str(error))
+        else:
+            await self._pull(place)
+        await self._report(self._verdict())
+
+    async def _pull(self, place: Place) -> None:
+        """The manifests, one level of indexes after the other, and then what they are made of."""
+        level = await self._manifests(place, [("manifest", self._image.reference, None)])
+        self._problems += [problem for manifest in level for problem in lacking(manifest, self._platforms)]
+        blobs: list[tuple[str, Descriptor]] = []
+        while level:
+            blobs += [
+                found for manifest in level for found in blobs_of(manifest, self._platforms) if self._is_new(found[1])
+            ]
+            wanted = [
+                (role_of(child.media_type), child.digest, child.size)
+                for manifest in level
+                for child in manifests_of(manifest, self._platforms)
+                if self._is_new(child)
+            ]
+            level = await self._manifests(place, wanted)
+        await _all(self._blob(place, role, blob) for role, blob in blobs)
+
+    async def _manifests(self, place: Place, wanted: Iterable[tuple[str, Reference, int | None]]) -> list[Manifest]:
+        """Those that can be had."""
+        found = await _all(self._manifest(place, *one) for one in wanted)
+        return [manifest for manifest in found if manifest is not None]
+
+    async def _manifest(self, place: Place, role: str, reference: Reference, size: int | None) -> Manifest | None:
+        digest = reference if isinstance(reference, Digest) else None
+        try:
+            top, outcome, manifest = await self._pieces.manifest(
+                place, reference, lambda: self._report(Step(Stage.STARTED, self._image, role, digest, size))
+            )
+        except (RegistryError, UpstreamError, StorageError) as error:
+            await self._failed(role, digest, size, error)
+            return None
+        await self._finished(role_of(top.media_type), top, outcome)
+        return manifest
+
+    async def _blob(self, place: Place, role: str, blob: Descriptor) -> None:
+        try:
+            outcome = await self._pieces.blob(
+                place, blob.digest, lambda: self._report(Step(Stage.STARTED, self._image, role, blob.digest, blob.size))
+            )
+        except (RegistryError, UpstreamError, StorageError) as error:
+            await self._failed(role, blob.digest, blob.size, error)
+        else:
+            await self._finished(role, blob, outcome)
+
+    async def _finished(self, role: str, piece: Descriptor, outcome: Outcome) -> None:
+        self._size += piece.size
+        await self._report(Step(Stage.FINISHED, self._image, role, piece.digest, piece.size, outcome))
+
+    async def _failed(self, role: str, digest: Digest | None, size: int | None, error: Exception) -> None:
+        reason = str(error)
+        self._problems.append(f"{role} {digest}: {reason}" if digest else reason)
+        await self._report(Step(Stage.FAILED, self._image, role, digest, size, reason=reason))
+
+    def _verdict(self) -> Step:
+        if not self._problems:
+            return Step(Stage.FINISHED, self._image, "image", size=self._size)
+        more = f" (and {len(self._problems) - 1} more)" if len(self._problems) > 1 else ""
+        return Step(Stage.FAILED, self._image, "image", size=self._size, reason=self._problems[0] + more)
+
+    def _is_new(self, piece: Descriptor) -> bool:
+        """Layers are shared between platforms, and a list may name one twice."""
+        is_new = piece.digest not in self._seen
+        self._seen.add(piece.digest)
+        return is_new
+
+
+async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(one) for one in work]
+    return [task.result() for task in tasks]
