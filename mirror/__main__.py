@@ -8,17 +8,14 @@ from typing import Annotated, Literal
 import typer
 
 from mirror import __version__
+from mirror.commands import images
+from mirror.commands.options import ConfigOption
 from mirror.errors import StartError
 from storage.errors import StorageError
 
 cli = typer.Typer(
     name="mirror", no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None
 )
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("--config", "-c", envvar="MIRROR_CONFIG", help="TOML file; without it the built-in defaults apply."),
-]
 
 
 def _print_version(wanted: bool) -> None:
@@ -65,11 +62,13 @@ def migrate(config: ConfigOption = None) -> None:
 
     Example: mirror migrate --config /etc/registry-mirror/config.toml
     """
+    from mirror.commands.client import naming_the_holder
     from mirror.config import load_config
     from storage.store import migrate_store
 
     root = load_config(config, os.environ).storage.root
-    changed = migrate_store(root)
+    with naming_the_holder(root):
+        changed = migrate_store(root)
     typer.echo(f"{root}: the index {'is up to date now' if changed else 'was up to date'}")
 
 
@@ -120,6 +119,10 @@ def wire(
         typer.echo(report.listed_written(placed) if as_json else report.written(placed), nl=False)
     else:
         typer.echo(report.listed(root, files) if as_json else report.printed(root, files), nl=False)
+
+
+for command in (images.refresh, images.status, images.warm):
+    cli.command()(command)
 
 
 def main() -> None:

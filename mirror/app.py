@@ -17,6 +17,8 @@ from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
 from mirror.config import Config
+from mirror.control.keys import COMMANDS, Commands
+from mirror.control.server import control_socket
 from mirror.discovery.lists import Lists
 from mirror.errors import ListenError, StartError
 from mirror.http.access import AccessLogger, BadRequests
@@ -32,11 +34,15 @@ from mirror.pull.blob import BlobPulls
 from mirror.pull.download import Downloads
 from mirror.pull.manifest import ManifestPulls
 from mirror.pull.prefetch import Prefetch
+from mirror.pull.refresh import Refreshes
+from mirror.pull.status import Statuses
+from mirror.pull.warm import Warming
 from mirror.push.manifest import ManifestPushes
 from mirror.push.upload import Uploads
 from mirror.routing import Names, Rules
 from mirror.upstream.client import UpstreamClient
 from mirror.values import Listen
+from storage.layout import Layout
 from storage.store import Store, open_store
 
 log = logging.getLogger(__name__)
@@ -96,6 +102,12 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             lists=lists,
             deletions=Deletions(store),
         )
+        app[COMMANDS] = Commands(
+            names=names,
+            refreshes=Refreshes(store, manifest_pulls),
+            statuses=Statuses(store, manifest_pulls),
+            warming=Warming(names, store, manifest_pulls, blob_pulls, downloads),
+        )
         app.add_routes(routes())
         app[DRAIN] = drain
         app.on_response_prepare.append(signing(drain))
@@ -129,7 +141,9 @@ async def serving(config: Config, log_stream: Stream | None = None) -> AsyncIter
             await site.start()
             listener.listen(_BACKLOG)
             host, port = listener.getsockname()[:2]
-            yield f"http://{Listen(host, port)}"
+            url = f"http://{Listen(host, port)}"
+            async with control_socket(Layout(config.storage.root).control, app[COMMANDS], url):
+                yield url
             await site.stop()
             if left := await app[DRAIN].finished(config.server.drain_timeout):
                 log.warning("cut what was still under way", extra={"requests": left})

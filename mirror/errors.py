@@ -1,4 +1,4 @@
-"""What keeps the server from starting. The text is for the operator: what is wrong, and what would be right."""
+"""What keeps a command from its work. The text is for the operator: what is wrong, and what would be right."""
 
 
 class StartError(Exception):
@@ -15,3 +15,7 @@ class ConfigError(StartError):
 
 class ListenError(StartError):
     """The address cannot be listened on."""
+
+
+class NoServer(StartError):
+    """There is no server to give a command to."""

@@ -28,7 +28,7 @@ from storage.store import Store, open_store
 from tests.fakes.upstream import FakeHub
 
 _GUARDED = ("mirror", "storage", "ocispec")
-_GUARDED_TESTS = ("storage", "mirror", "http")
+_GUARDED_TESTS = ("storage", "mirror", "http", "control")
 
 # Calls that wait for the disk and that blockbuster does not know of itself. fstat and close are not among them: on an
 # open file neither waits for the device.

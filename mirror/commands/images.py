@@ -1,0 +1,117 @@
+"""Commands about images, which the running server carries out: refresh, status, warm.
+
+What a command needs is imported when it runs, so that `--help` is quick.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mirror.commands.options import ConfigOption, JsonOption, PlatformOption, parse_image, parse_platforms
+
+_REF = "An image, such as nginx, nginx:1.27, ghcr.io/org/app:tag or repo@sha256:…"
+
+
+def refresh(
+    references: Annotated[list[str], typer.Argument(metavar="REF...", help=_REF)],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the upstream where a tag points now, whatever its ttl, and fetch it if it has moved.
+
+    Exits 1 if there is one that could not be asked about, or that is gone.
+
+    Example: mirror refresh nginx:1.27 ghcr.io/org/app:main
+    """
+    from mirror.commands import text
+    from mirror.commands.client import Refused, server_of
+
+    images, server, failed = [parse_image(reference) for reference in references], server_of(config), False
+    for image in images:
+        try:
+            done = server.post("refresh", {"image": str(image)})
+        except Refused as refusal:
+            done = {"image": str(image), "outcome": "failed", "reason": str(refusal)}
+        bad = done["outcome"] in ("failed", "gone", "refused")
+        failed = failed or bad
+        typer.echo(json.dumps(done) if as_json else text.refreshed(done), err=bad and not as_json)
+    raise typer.Exit(int(failed))
+
+
+def status(
+    reference: Annotated[str, typer.Argument(metavar="REF", help=_REF)],
+    platform: PlatformOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Whether all of an image is here, so that it could be pulled with the network cut. Asks no upstream.
+
+    Exits 0 if it is, 1 if it is not.
+
+    Example: mirror status nginx:1.27 --platform linux/amd64
+    """
+    from mirror.commands import text
+    from mirror.commands.client import Refused, server_of
+
+    image, platforms = parse_image(reference), parse_platforms(platform)
+    try:
+        found = server_of(config).get("status", image=str(image), platform=[str(one) for one in platforms])
+    except Refused as refusal:
+        typer.echo(f"error: {image}: {refusal}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(json.dumps(found) if as_json else text.status(found))
+    raise typer.Exit(0 if found["complete"] else 1)
+
+
+def warm(
+    references: Annotated[list[str] | None, typer.Argument(metavar="REF...", help=_REF)] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option("--file", "-f", help="More of them, one a line; # begins a comment, - is standard input."),
+    ] = None,
+    platform: PlatformOption = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Pull whole images into the store before anybody asks for them. Of pushed ones, look whether all is here.
+
+    Exits 1 if there is anything that could not be had, and names it.
+
+    Example: mirror warm nginx:1.27 --file images.txt --platform linux/amd64
+    """
+    from mirror.commands.client import Refused, server_of
+    from mirror.commands.progress import reporter
+
+    images = [parse_image(text) for text in [*(references or []), *_listed(file)]]
+    if not images:
+        raise typer.BadParameter("name at least one image, or a --file with some")
+    order = {
+        "images": [str(image) for image in images],
+        "platforms": [str(one) for one in parse_platforms(platform)],
+    }
+    steps = server_of(config).follow("warm", order)
+    try:
+        with reporter(as_json=as_json, live=sys.stdout.isatty()) as report:
+            failed = [step for step in map(report, steps) if step["event"] == "failed"]
+    except Refused as refusal:
+        typer.echo(f"error: {refusal}", err=True)
+        raise typer.Exit(1) from None
+    for step in failed:
+        if step["role"] == "image":
+            typer.echo(f"error: {step['image']}: {step['reason']}", err=True)
+    raise typer.Exit(1 if failed else 0)
+
+
+def _listed(file: Path | None) -> list[str]:
+    """The lines of a file that say something."""
+    if file is None:
+        return []
+    try:
+        lines = (sys.stdin.read() if str(file) == "-" else file.read_text()).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{file}: {getattr(error, 'strerror', None) or error}") from None
+    said = (line.partition("#")[0].strip() for line in lines)
+    return [line for line in said if line]

@@ -1,0 +1,38 @@
+"""What several commands are given, and how it is read."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ocispec.errors import RegistryError
+from ocispec.image import ImageName
+from ocispec.platform import Platform
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", envvar="MIRROR_CONFIG", help="TOML file; without it the built-in defaults apply."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, an object a line.")]
+PlatformOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--platform", metavar="OS/ARCH[/VARIANT]", help="Of an index, only this one; can be given several times."
+    ),
+]
+
+
+def parse_image(text: str) -> ImageName:
+    """Raises BadParameter, which ends the command with exit code 2."""
+    try:
+        return ImageName.parse(text)
+    except RegistryError as error:
+        raise typer.BadParameter(f"{text!r} is not the name of an image: {error}") from None
+
+
+def parse_platforms(texts: list[str] | None) -> list[Platform]:
+    """Raises BadParameter."""
+    try:
+        return [Platform.parse(text) for text in texts or []]
+    except RegistryError as error:
+        raise typer.BadParameter(str(error)) from None

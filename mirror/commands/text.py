@@ -1,0 +1,67 @@
+"""What commands print for people to read."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+_SHORT = len("sha256:") + 12
+
+
+def amount(size: int | None) -> str:
+    """Bytes as people say them: 1536 → `1.5 KiB`."""
+    if size is None:
+        return ""
+    value, unit = float(size), 0
+    while value >= 1024 and unit < len(_UNITS) - 1:
+        value, unit = value / 1024, unit + 1
+    return f"{size} B" if unit == 0 else f"{value:.1f} {_UNITS[unit]}"
+
+
+def short(digest: str | None) -> str:
+    return (digest or "")[:_SHORT]
+
+
+def refreshed(done: Mapping[str, Any]) -> str:
+    """A line about one image."""
+    image, outcome = done["image"], done["outcome"]
+    match outcome:
+        case "failed":
+            return f"{image}: failed: {done['reason']}"
+        case "moved":
+            return f"{image}: moved from {done['before']} to {done['now']}"
+        case "gone" | "refused":
+            return f"{image}: {_LOST[outcome]}; {done['before']} stays here"
+        case _:
+            return f"{image}: {outcome}, {done['now']}"
+
+
+_LOST = {"gone": "gone, the upstream has it no more", "refused": "refused, the upstream does not let us see it"}
+
+
+def status(found: Mapping[str, Any]) -> str:
+    """A table of the pieces, and a line that sums them up."""
+    rows = [
+        (
+            part["role"],
+            part["platform"] or "",
+            short(part["digest"]),
+            amount(part["size"]),
+            "here" if part["present"] else "MISSING",
+        )
+        for part in found["parts"]
+    ]
+    missing = f"{found['missing']} missing ({amount(found['missing_bytes'])})"
+    lines = [
+        f"{found['image']}: {found['repository']} {found['digest'] or ''}".rstrip(),
+        *table(("", "platform", "digest", "size", ""), rows),
+        *found["problems"],
+        f"{'complete' if found['complete'] else 'NOT COMPLETE'}: "
+        f"{found['present']} here ({amount(found['present_bytes'])}), {missing}, {found['referrers']} referrers",
+    ]
+    return "\n".join(lines)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
