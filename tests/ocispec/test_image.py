@@ -41,8 +41,10 @@ def test_a_host_with_a_port_is_no_part_of_the_name() -> None:
     assert ImageName.parse("ghcr.io/app").registry is None
 
 
-ODD = ("nginx:", "nginx@", ":1", "@", "nginx:1:2", "nginx@sha256:0", "nginx:a b@" + SHA256, "a:b/c", "A/b", "a:1/B:2")
-ODD += ("https://ghcr.io/app", "docker://nginx", "a:123456/b", ":1/b", "a" * 300 + ":1/b", "\u0661:1/b", "nginx\n")
+ODD = (
+    *("nginx:", "nginx@", ":1", "@", "nginx:1:2", "nginx@sha256:0", "nginx:a b@" + SHA256, "a:b/c", "A/b", "a:1/B:2"),
+    *("https://ghcr.io/app", "docker://nginx", "a:123456/b", ":1/b", "a" * 300 + ":1/b", "\u0661:1/b", "nginx\n"),
+)
 
 
 @pytest.mark.parametrize("text", ODD, ids=named(ODD))
