@@ -45,13 +45,15 @@ def serve(config: ConfigOption = None) -> None:
     import asyncio
 
     from mirror import app, logs
+    from mirror.commands.client import naming_the_holder
     from mirror.config import load_config
 
     loaded = load_config(config, os.environ)
     outlet = logs.Outlet()
     logs.configure(loaded.log, outlet)
     try:
-        asyncio.run(app.serve(loaded, outlet))
+        with naming_the_holder(loaded.storage.root):
+            asyncio.run(app.serve(loaded, outlet))
     finally:
         outlet.close()
 

@@ -15,6 +15,9 @@ from mirror.errors import NoServer
 from storage.errors import StoreInUse
 from storage.layout import Layout
 
+# For what a command can do without.
+_PATIENCE_SECONDS = 5.0
+
 
 class Refused(Exception):
     """The server's answer is an error; the text is its message."""
@@ -23,8 +26,8 @@ class Refused(Exception):
 class Server:
     """The server that runs on a store. Raises NoServer where none does."""
 
-    def __init__(self, root: Path, how_to_start: str = "mirror serve") -> None:
-        self._root, self._how_to_start = root, how_to_start
+    def __init__(self, root: Path, how_to_start: str = "mirror serve", timeout: float | None = None) -> None:
+        self._root, self._how_to_start, self._timeout = root, how_to_start, timeout
 
     def get(self, path: str, **query: str | list[str]) -> dict[str, Any]:
         """The whole answer; raises Refused."""
@@ -66,6 +69,7 @@ class Server:
     def _connect(self) -> socket.socket:
         path, root = Layout(self._root).control, self._root.absolute()
         connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(self._timeout)
         try:
             connection.connect(str(path))
         except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
@@ -100,7 +104,7 @@ def naming_the_holder(root: Path) -> Iterator[None]:
         yield
     except StoreInUse as error:
         try:
-            url = Server(root).get("server")["url"]
-        except (NoServer, Refused):
+            url = Server(root, timeout=_PATIENCE_SECONDS).get("server")["url"]
+        except (NoServer, Refused, TimeoutError):
             raise error from None
         raise StoreInUse(f"{error}, which serves {url}") from None
