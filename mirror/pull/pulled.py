@@ -54,6 +54,10 @@ class ArrivingBlob:
         size = await self._download.partial.known()
         return await self._download.partial.completed() if size is None and certain else size
 
+    async def completed(self) -> None:
+        """Wait for its last byte. Raises the download's error."""
+        await self._download.partial.completed()
+
     async def open(self) -> FileIO:
         """The growing file; the caller closes it."""
         return await self._content.open_download(self._download.partial)

@@ -15,6 +15,7 @@ from mirror.pull.closure import blobs_of, lacking, manifests_of, role_of
 from mirror.pull.download import Downloads
 from mirror.pull.manifest import ManifestPulls
 from mirror.pull.outcome import Outcome
+from mirror.pull.pulled import ArrivingBlob
 from mirror.reading import read_manifest
 from mirror.routing import Names, Place, owner
 from mirror.upstream.errors import UpstreamError
@@ -110,10 +111,10 @@ class _Pieces:
             if not repository.is_hosted:
                 await started()
             pulled = await self._blobs.open(place, digest)
-            if pulled.partial is not None:
-                await pulled.partial.completed()
-            elif pulled.file is not None:
-                pulled.file.close()
+            if isinstance(pulled, ArrivingBlob):
+                await pulled.completed()
+            else:
+                (await pulled.open()).close()
             # Clients have their last byte before it is durable; here it is this that counts.
             await self._downloads.settled(digest)
             if await self._store.blobs.size(repository, digest) is None:

@@ -12,6 +12,8 @@ from mirror.config import Config, Section, Upstream, load_config
 from mirror.errors import ConfigError
 from mirror.logs import Entry
 from mirror.pull.outcome import Outcome
+from mirror.pull.refresh import Change
+from mirror.pull.warm import Stage
 from mirror.wiring.clients import CLIENTS, files_for
 from mirror.wiring.report import printed
 from mirror.wiring.server import Server
@@ -20,7 +22,7 @@ from storage.layout import Layout
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = ["getting-started.md", "configuration.md", "clients.md", "errors.md", "operations.md"]
+PAGES = ["getting-started.md", "configuration.md", "clients.md", "errors.md", "operations.md", "commands.md"]
 REQUIRED, NONE = "required", "none"
 
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
@@ -204,6 +206,13 @@ def test_log_lines() -> None:
     assert {event.partition(";")[0].partition(":")[0] for event in explained} == logged_events()
 
 
+def test_commands() -> None:
+    outcomes = {row[0] for row in table(part(page("commands.md"), "## Refresh"))}
+    assert outcomes == set(Change) | {"failed"}
+    (events,) = [row[1] for row in table(part(page("commands.md"), "## Warm")) if row[0] == "event"]
+    assert set(re.findall(r"`(\w+)`", events)) == set(Stage)
+
+
 def split(rows: list[list[str]], after: str) -> tuple[list[list[str]], list[list[str]]]:
     """Two tables that follow each other, the first of which ends with the row `after`."""
     end = [row[0] for row in rows].index(after) + 1
@@ -213,7 +222,7 @@ def split(rows: list[list[str]], after: str) -> tuple[list[list[str]], list[list
 def test_layout() -> None:
     """The page has everything that lies in the root of a store."""
     layout = Layout(Path())
-    paths = (layout.format, layout.lock, layout.index, layout.uploads, layout.partials, layout.tmp)
+    paths = (layout.format, layout.lock, layout.control, layout.index, layout.uploads, layout.partials, layout.tmp)
     named = " ".join(row[0] for row in table(part(page("operations.md"), "## The store")))
     assert {path.name for path in (*paths, Path("blobs"))} <= set(re.findall(r"[\w.]+", named))
 
