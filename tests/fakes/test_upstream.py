@@ -1,6 +1,7 @@
 """The fakes themselves: what a test believes about the upstream has to be true."""
 
 import asyncio
+import base64
 import gzip
 import io
 import json
@@ -347,6 +348,23 @@ async def test_rate_limit_counts_image_gets_only(hub: FakeHub, known: Client) ->
         ("HEAD", "latest", 200),
     ):
         assert (await known.ask(f"/v2/{NAME}/manifests/{reference}", method)).status == status
+
+
+async def test_rate_limit_of_an_account(hub: FakeHub, client: Client) -> None:
+    hub.account_limits["operator"] = 1
+    basic = base64.b64encode(b"operator:correct-horse").decode()
+    for headers, left in ({"Authorization": f"Basic {basic}"}, [200, 429]), ({}, [200, 200]):
+        await client.login(**headers)
+        assert [(await client.ask(f"/v2/{NAME}/manifests/latest")).status for _ in range(2)] == left
+
+
+async def test_registry_that_wants_the_account_itself(hub: FakeHub, client: Client) -> None:
+    hub.basic, hub.anonymous = True, False
+    path = f"/v2/{NAME}/manifests/latest"
+    assert (await client.ask(path)).headers["WWW-Authenticate"].startswith("Basic ")
+    for login, status in ("operator:correct-horse", 200), ("operator:wrong", 401):
+        basic = base64.b64encode(login.encode()).decode()
+        assert (await client.ask(path, Authorization=f"Basic {basic}")).status == status
 
 
 async def test_slow_upstream(hub: FakeHub, known: Client) -> None:
