@@ -306,7 +306,7 @@ def _section(name: str, values: Mapping[str, Any]) -> list[str]:
     """A table of `name`, which may be dotted, and the tables inside it."""
     inside = {key: value for key, value in values.items() if isinstance(value, dict) or _is_tables(value)}
     plain = {key: value for key, value in values.items() if value is not None and key not in inside}
-    lines = [f"\n[{name}]"] if name and (plain or not values) else []
+    lines = [f"\n[{name}]"] if name and plain else []
     lines += _lines(plain)
     for key, value in inside.items():
         below = f"{name}.{_key(key)}".lstrip(".")
