@@ -77,7 +77,7 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         stack.push_async_callback(manifest_pulls.close)
         blob_pulls = BlobPulls(store, downloads, upstreams)
         stack.push_async_callback(blob_pulls.close)
-        prefetch = Prefetch(store, downloads, upstreams)
+        prefetch = Prefetch(downloads, upstreams)
         stack.push_async_callback(prefetch.close)
         lists = Lists(store, upstreams)
         stack.push_async_callback(lists.close)

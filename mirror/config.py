@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 from pydantic import model_validator as whole
@@ -141,6 +142,8 @@ class Upstream(Account):
     def _check_urls(self) -> "Upstream":
         if self.url and self.urls:
             raise ValueError("give either url or urls, not both")
+        if len({urlsplit(url).scheme for url in self.urls}) > 1:
+            raise ValueError("urls: https and http must not be mixed; whoever can break the one could read the other")
         return self
 
     @whole(mode="after")
@@ -299,7 +302,8 @@ def _known_beside(path: Sequence[str]) -> list[str]:
 
 def to_toml(config: Config) -> str:
     """The effective configuration, secrets masked."""
-    return "\n".join(_section("", config.model_dump())).strip() + "\n"
+    none = [] if config.upstreams else ["\n[upstreams]"]  # left out, it would mean Docker Hub
+    return "\n".join([*_section("", config.model_dump()), *none]).strip() + "\n"
 
 
 def _section(name: str, values: Mapping[str, Any]) -> list[str]:

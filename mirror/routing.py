@@ -58,8 +58,10 @@ class Rules:
     allow: Sequence[str] = ()
     deny: Sequence[str] = ()
 
-    def admit(self, name: str) -> bool:
-        return (not self.allow or matches(name, self.allow)) and not matches(name, self.deny)
+    def admit(self, *names: str) -> bool:
+        """Whether a repository may be pulled that goes by these names."""
+        allowed = not self.allow or any(matches(name, self.allow) for name in names)
+        return allowed and not any(matches(name, self.deny) for name in names)
 
 
 def matches(name: str, patterns: Iterable[str]) -> bool:
@@ -133,7 +135,8 @@ class Names:
     def _upstream(self, host: str, name: RepositoryName, rest: str) -> Place:
         if host == _DOCKER_HUB and "/" not in rest:
             rest = f"library/{rest}"
-        if not self._rules[host].admit(rest):
+        short = rest.removeprefix("library/") if host == _DOCKER_HUB else rest
+        if not self._rules[host].admit(rest, short):
             return Place(name, None, None, f"the rules of this mirror keep {rest[:100]} of {host} away")
         return Place(name, None, Repository(RepositoryName(rest), host))
 

@@ -126,11 +126,16 @@ class Blobs:
 
         await self.publish(ingest, digest, record, last=last, done=lambda: self._known.add(repository))
 
-    async def link(self, repository: Repository, digest: Digest) -> bool:
-        """Let a repository have a blob that is here already; False where it is not (or its file is damaged)."""
+    async def link(self, repository: Repository, digest: Digest, *, pushed_only: bool = False) -> bool:
+        """Let a repository have a blob that is here already; False where it is not (or its file is damaged).
+
+        `pushed_only`: also where no hosted repository has it.
+        """
 
         def unit(connection: Connection) -> bool:
             size = rows.size(connection, digest)
+            if pushed_only and not rows.is_pushed(connection, digest):
+                return False
             if size is None or not self._content.has(digest, size):
                 return False
             self._link(connection, repository, digest)

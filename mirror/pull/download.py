@@ -166,19 +166,20 @@ class Downloads:
 
 
 class _Source:
-    """One blob of one upstream, remembering between attempts which entity it began with."""
+    """One blob of one upstream, remembering between attempts which entity it began with, and where that broke off."""
 
     def __init__(self, upstream: UpstreamClient, repository: Repository, digest: Digest) -> None:
         self._upstream, self._repository, self._digest = upstream, repository, digest
         self._etag: str | None = None
+        self._endpoint = 0
 
     async def read_into(self, ingest: Ingest, partial: Partial, expected: int | None) -> None:
         """Append what is missing. Raises UpstreamError with `ingest` as far as it came, BlobUnknown for a 404."""
         name, digest = self._repository.name, self._digest
-        async with self._upstream.open_blob(name, digest, ingest.size, self._etag) as remote:
+        async with self._upstream.open_blob(name, digest, ingest.size, self._etag, self._endpoint) as remote:
             if remote is None:
                 raise BlobUnknown(detail={"digest": str(digest)})
-            self._etag = remote.etag
+            self._etag, self._endpoint = remote.etag, remote.endpoint + 1
             await _append(remote, ingest, partial, expected)
 
 

@@ -29,7 +29,6 @@ class TagTtls:
         self.of = lru_cache(_REMEMBERED)(self._of)
 
     def _of(self, repository: str, tag: str) -> float:
-        for pattern, ttl in self._patterns.items():
-            if fnmatchcase(f"{repository}:{tag}", pattern):
-                return ttl
-        return min(self._default, _FALLBACK_SECONDS) if _FALLBACK.fullmatch(tag) else self._default
+        fitting = (ttl for pattern, ttl in self._patterns.items() if fnmatchcase(f"{repository}:{tag}", pattern))
+        ttl = next(fitting, self._default)
+        return min(ttl, _FALLBACK_SECONDS) if _FALLBACK.fullmatch(tag) else ttl

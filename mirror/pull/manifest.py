@@ -13,7 +13,13 @@ from mirror.pull.outcome import Outcome
 from mirror.reading import read_manifest
 from mirror.routing import Place, owner
 from mirror.upstream.client import RemoteManifest, UpstreamClient
-from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamRefused, UpstreamTimedOut
+from mirror.upstream.errors import (
+    UpstreamBroken,
+    UpstreamError,
+    UpstreamNotAsked,
+    UpstreamRefused,
+    UpstreamTimedOut,
+)
 from ocispec.digest import Digest
 from ocispec.errors import ManifestInvalid, ManifestUnknown
 from ocispec.manifest import Manifest
@@ -23,7 +29,9 @@ from storage.hot import StoredManifest
 from storage.repository import Repository
 from storage.store import Store
 
-_MAX_ABSENT = 10_000
+_MAX_REMEMBERED = 10_000
+# A tag that could not be confirmed is not asked about again before this.
+_PUT_OFF_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +54,7 @@ class ManifestPulls:
         self._ttls = {
             host: TagTtls(upstream.config.tag_ttl, upstream.config.tag_ttls) for host, upstream in upstreams.items()
         }
-        self._absent = Absent(clock)
+        self._absent, self._put_off = Remembered(clock), Remembered(clock)
         self._flights = Flights()
 
     async def close(self) -> None:
@@ -102,7 +110,7 @@ class ManifestPulls:
 
     def keeps(self, repository: Repository, reference: Reference, found: StoredManifest) -> bool:
         """Whether a pull would be answered with what is here while the upstream says nothing."""
-        if repository.is_hosted or isinstance(reference, Digest):
+        if repository.is_hosted or isinstance(reference, Digest) or self._upstreams[repository.upstream].config.offline:
             return True
         overdue = self._overdue(repository, reference, found)
         return overdue <= self._upstreams[repository.upstream].config.stale_if_error
@@ -111,11 +119,14 @@ class ManifestPulls:
         """Ask where the tag points now. An upstream that fails, or takes too long, leaves us with what we have."""
         upstream = self._upstreams[repository.upstream]
         limit, overdue = upstream.config.revalidate_timeout, self._overdue(repository, tag, found)
+        if self._put_off.has(repository, tag) and overdue <= upstream.config.stale_if_error:
+            return self._found(found, Outcome.STALE, repository)
         flight = self._flights.begin((repository, tag), lambda: self._revalidate(repository, tag, found))
         if overdue < upstream.config.stale_while_revalidate:
             return self._found(found, Outcome.STALE, repository)
         try:
-            upstream.admit()  # a flight of before may hang for a while yet
+            if not upstream.is_asked:  # and a flight of before may hang for a while yet
+                raise UpstreamNotAsked("the upstream is not asked now")
             async with asyncio.timeout(limit):
                 current = await asyncio.shield(flight)
         except UpstreamRefused:
@@ -126,6 +137,7 @@ class ManifestPulls:
                 upstream.suspect(reason)
             if overdue > upstream.config.stale_if_error:
                 raise error if isinstance(error, UpstreamError) else UpstreamTimedOut(reason) from error
+            self._put_off.add(repository, tag, _PUT_OFF_SECONDS)
             log.warning("serving a stale tag", extra={"repository": str(repository), "tag": tag, "reason": reason})
             return self._found(found, Outcome.STALE, repository)
         same = current is not None and current.digest == found.digest
@@ -178,7 +190,7 @@ class ManifestPulls:
         return StoredManifest(digest, manifest.media_type, remote.body, self._clock())
 
     def _serves(self, repository: Repository, reference: Reference, found: StoredManifest) -> bool:
-        if repository.is_hosted or isinstance(reference, Digest):
+        if repository.is_hosted or isinstance(reference, Digest) or self._upstreams[repository.upstream].config.offline:
             return True
         return is_fresh(found.checked_at, self._clock(), self._ttls[repository.upstream].of(repository.name, reference))
 
@@ -200,22 +212,25 @@ class ManifestPulls:
         return PulledManifest(found, outcome, repository)
 
 
-class Absent:
-    """What an upstream said that it does not have, for a while. Clients ask twice for what is missing, by HEAD and by
-    GET, and a thousand of them ask for the same mistyped tag."""
+class Remembered:
+    """What was found out about a reference, for a while: that the upstream does not have it, or cannot say.
+
+    Clients ask twice for what is missing, by HEAD and by GET; and thousands ask for one tag during an outage.
+    """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._until: LRUCache[tuple[Repository, Reference], float] = LRUCache(_MAX_ABSENT)
+        self._facts: LRUCache[tuple[Repository, Reference], tuple[float, float]] = LRUCache(_MAX_REMEMBERED)
 
     def add(self, repository: Repository, reference: Reference, seconds: float) -> None:
-        self._until[repository, reference] = self._clock() + seconds
+        self._facts[repository, reference] = (self._clock(), seconds)
 
     def remove(self, repository: Repository, reference: Reference) -> None:
-        self._until.pop((repository, reference), None)
+        self._facts.pop((repository, reference), None)
 
     def has(self, repository: Repository, reference: Reference) -> bool:
-        return self._clock() < self._until.get((repository, reference), 0.0)
+        since, seconds = self._facts.get((repository, reference), (0.0, 0.0))
+        return abs(self._clock() - since) < seconds  # also where a clock was set back
 
 
 async def _kept(writing: Awaitable[None], repository: Repository) -> None:

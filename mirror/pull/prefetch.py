@@ -18,7 +18,6 @@ from ocispec.digest import Digest
 from ocispec.errors import ManifestInvalid
 from storage.hot import StoredManifest
 from storage.repository import Repository
-from storage.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -28,27 +27,29 @@ _AT_A_TIME = 12
 # Images under way at a time. What comes on top is left to its clients.
 _MAX_IMAGES = 64
 _REMEMBERED = 10_000
+# No image has more; a manifest that says so would have us ask its registry ten thousand times.
+_MAX_BLOBS = 200
 
 
 class Prefetch:
     """Owner of the tasks that fetch ahead; `close` cancels them. The downloads themselves are not cancelled by it."""
 
-    def __init__(self, store: Store, downloads: Downloads, upstreams: Mapping[str, UpstreamClient]) -> None:
-        self._store, self._downloads = store, downloads
+    def __init__(self, downloads: Downloads, upstreams: Mapping[str, UpstreamClient]) -> None:
+        self._downloads, self._upstreams = downloads, upstreams
         self._turns = {
             host: asyncio.Semaphore(_AT_A_TIME)
             for host, upstream in upstreams.items()
             if upstream.config.prefetch == "layers"
         }
         self._tasks: dict[tuple[Repository, Digest], asyncio.Task[None]] = {}
-        self._done: LRUCache[tuple[Repository, Digest], bool] = LRUCache(_REMEMBERED)
+        self._seen: LRUCache[tuple[Repository, Digest], bool] = LRUCache(_REMEMBERED)
 
     def after(self, repository: Repository, manifest: StoredManifest) -> None:
         """This manifest is being served."""
         key = (repository, manifest.digest)
-        if repository.upstream not in self._turns or key in self._tasks or key in self._done:
+        if repository.upstream not in self._turns or key in self._tasks or key in self._seen:
             return
-        if len(self._tasks) >= _MAX_IMAGES:
+        if len(self._tasks) >= _MAX_IMAGES or not self._upstreams[repository.upstream].is_asked:
             return
         task = self._tasks[key] = asyncio.create_task(self._fetch_all(repository, manifest))
         task.add_done_callback(lambda _: self._tasks.pop(key))
@@ -64,20 +65,25 @@ class Prefetch:
             parsed = await read_manifest(manifest.body, manifest.media_type)
         except ManifestInvalid:
             return  # it was understood when it was stored
+        self._seen[repository, manifest.digest] = True
+        blobs = list(parsed.required_blobs())
+        if len(blobs) > _MAX_BLOBS:
+            return
+        failed = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            fetched = [group.create_task(self._fetch(repository, blob)) for blob in parsed.required_blobs()]
-        if all(task.result() for task in fetched):
-            self._done[repository, manifest.digest] = True
+            for blob in blobs:
+                group.create_task(self._fetch(repository, blob, failed))
 
-    async def _fetch(self, repository: Repository, blob: Descriptor) -> bool:
-        """Whether it is here."""
-        try:
-            async with self._turns[repository.upstream]:
+    async def _fetch(self, repository: Repository, blob: Descriptor, failed: asyncio.Event) -> None:
+        """The first one that fails is the last one of its image: nobody has asked for any of them yet."""
+        async with self._turns[repository.upstream]:
+            if failed.is_set():
+                return
+            try:
                 download, _ = await self._downloads.start(repository, blob.digest, blob.size)
                 if download is not None:
                     await download.partial.completed()
-        except Exception as error:  # the download has reported it; whoever asks for the blob will be told
-            facts = {"repository": str(repository), "digest": str(blob.digest), "reason": str(error)}
-            log.info("did not fetch ahead", extra=facts)
-            return False
-        return True
+            except Exception as error:  # the download has reported it; whoever asks for the blob will be told
+                failed.set()
+                facts = {"repository": str(repository), "digest": str(blob.digest), "reason": str(error)}
+                log.info("did not fetch ahead", extra=facts)

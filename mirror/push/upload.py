@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mirror.push.guard import writable
 from mirror.routing import Place, owner
 from ocispec.digest import Digest
-from ocispec.errors import BlobUploadUnknown, DigestInvalid, SizeInvalid
+from ocispec.errors import BlobUploadUnknown, DigestInvalid, NameUnknown, SizeInvalid
 from storage.errors import DigestMismatch, OffsetMismatch, SessionUnknown, StorageError
 from storage.ingest import SHORT, Ingest
 from storage.store import Store
@@ -44,13 +44,18 @@ class Uploads:
     async def mount(self, place: Place, digest: Digest, source: Place | None) -> bool:
         """Link a blob that is here into another repository; False where it has to be uploaded after all.
 
-        `source` None: from any repository (distribution-spec, "Mounting a blob from another repository").
+        `source` None: from any repository (distribution-spec, "Mounting a blob from another repository") of those that
+        were pushed. What an upstream gave may be kept from this client, so its repository has to be named.
         """
         target = writable(self._store, place)
-        if source is not None:
+        if source is None:
+            return await self._store.blobs.link(target, digest, pushed_only=True)
+        try:
             repository = owner(source, self._store.repositories)
-            if await self._store.blobs.size(repository, digest) is None:
-                return False
+        except NameUnknown:
+            return False
+        if await self._store.blobs.size(repository, digest) is None:
+            return False
         return await self._store.blobs.link(target, digest)
 
     async def push_whole(self, place: Place, digest: Digest, chunk: Chunk) -> None:

@@ -10,6 +10,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from aiohttp import ClientResponse
@@ -22,6 +23,7 @@ from mirror.upstream.errors import (
     UpstreamError,
     UpstreamNotAsked,
     UpstreamRateLimited,
+    UpstreamRefused,
     UpstreamUnavailable,
 )
 from mirror.upstream.limits import Kind
@@ -68,6 +70,7 @@ class RemoteBlob:
     total: int | None
     etag: str | None
     chunks: AsyncIterator[bytes]
+    endpoint: int  # which of the upstream's it comes from
 
 
 class UpstreamClient:
@@ -87,10 +90,10 @@ class UpstreamClient:
             if not endpoint.health.is_open:
                 return endpoint.suspect(reason)
 
-    def admit(self) -> None:
-        """Raises UpstreamNotAsked where a question would not be put to it."""
-        if self.config.offline or all(endpoint.health.is_open for endpoint in self._endpoints):
-            raise UpstreamNotAsked("the upstream is not asked now")
+    @property
+    def is_asked(self) -> bool:
+        """Whether a question would be put to it."""
+        return not self.config.offline and not all(endpoint.health.is_open for endpoint in self._endpoints)
 
     def spare(self) -> None:
         """Raises UpstreamRateLimited where the budget of pulls is better kept for what is not here at all."""
@@ -136,26 +139,31 @@ class UpstreamClient:
 
     @asynccontextmanager
     async def open_blob(
-        self, repository: RepositoryName, digest: Digest, start: int = 0, etag: str | None = None
+        self, repository: RepositoryName, digest: Digest, start: int = 0, etag: str | None = None, endpoint: int = 0
     ) -> AsyncIterator[RemoteBlob | None]:
         """A blob from byte `start` on, or from 0 where the upstream does not go on in the middle.
 
-        With `etag`, only if it is still the same entity (If-Range). Raises UpstreamError, also while it is read.
+        `endpoint` is the one to begin with: the number of one that broke off, and one more. With `etag`, only if it is
+        still the same entity (If-Range). Raises UpstreamError, also while it is read.
         """
         headers = {RANGE: f"bytes={start}-"} if start else {}
         if start and etag:
             headers[IF_RANGE] = etag
         place, scope = endpoints.blob(repository, digest), pull_scope(repository)
         async with AsyncExitStack() as stack:
-            response = await self._first(
-                lambda endpoint: stack.enter_async_context(endpoint.request(Kind.BLOB, "GET", place, scope, headers))
-            )
+            begin = endpoint % len(self._endpoints)
+
+            async def ask(one: Transport) -> tuple[ClientResponse, int]:
+                response = await stack.enter_async_context(one.request(Kind.BLOB, "GET", place, scope, headers))
+                return response, self._endpoints.index(one)
+
+            response, which = await self._first(ask, begin)
             if response.status == 404:
                 yield None
             else:
                 _check_plain(response)
                 first, total = _extent(response, start)
-                yield RemoteBlob(first, total, response.headers.get("ETag"), response.content.iter_any())
+                yield RemoteBlob(first, total, response.headers.get("ETag"), response.content.iter_any(), which)
 
     @asynccontextmanager
     async def open_part(
@@ -175,13 +183,16 @@ class UpstreamClient:
             yield response.content.iter_any()
 
     async def tags(self, repository: RepositoryName) -> list[str] | None:
-        """Every tag, all pages. Raises UpstreamBroken rather than leave some out."""
-        place: str | URL = endpoints.tags(repository)
+        """Every tag, all pages, from one endpoint. Raises UpstreamBroken rather than leave some out."""
+        return await self._first(lambda endpoint: self._all_tags(endpoint, repository))
+
+    async def _all_tags(self, endpoint: Transport, repository: RepositoryName) -> list[str] | None:
+        url = endpoint.url(endpoints.tags(repository))
         found: list[str] = []
-        asked: set[str | URL] = set()
-        while place not in asked and len(asked) < _MAX_PAGES:
-            asked.add(place)
-            page = await self._tag_page(repository, place)
+        asked: set[URL] = set()
+        while url not in asked and len(asked) < _MAX_PAGES:
+            asked.add(url)
+            page = await _repeated(partial(_tag_page, endpoint, repository, url))
             if page is None:
                 return None
             found += page[0]
@@ -189,22 +200,8 @@ class UpstreamClient:
                 raise UpstreamBroken(f"the upstream lists more than {_MAX_TAGS} tags")
             if page[1] is None:
                 return [name for name in found if is_tag(name)]
-            place = page[1]
+            url = page[1]
         raise UpstreamBroken("the upstream's list of tags has no end")
-
-    async def _tag_page(self, repository: RepositoryName, place: str | URL) -> tuple[list[str], URL | None] | None:
-        async def ask(endpoint: Transport) -> tuple[list[str], URL | None] | None:
-            async with endpoint.request(Kind.LIST, "GET", place, pull_scope(repository)) as response:
-                if response.status == 404:
-                    return None
-                _check_plain(response)
-                names = _tags_of(await read_capped(response, _MAX_LIST_BYTES))
-                following = parse_next(response.headers.get(LINK), str(endpoint.url(place)))
-                if following is None and "next" in response.links:
-                    raise UpstreamBroken("the upstream's list of tags goes on where it must not be followed")
-                return names, URL(following, encoded=True) if following else None
-
-        return await self._persistently(ask)
 
     async def referrers(self, repository: RepositoryName, subject: Digest, artifact_type: str | None) -> bytes | None:
         """The upstream's referrers index as it is; None where it has no such endpoint."""
@@ -220,28 +217,61 @@ class UpstreamClient:
 
         return await self._persistently(ask)
 
-    async def _first(self, ask: Callable[[Transport], Awaitable[T]]) -> T:
-        """What the first endpoint says that says anything."""
-        *others, last = self._endpoints
-        for endpoint in others:
+    async def _first(self, ask: Callable[[Transport], Awaitable[T]], begin: int = 0) -> T:
+        """What the first endpoint says that says anything; `begin` is the one to begin with.
+
+        What a later one does not have, or refuses, proves nothing where an earlier one could not be asked.
+        """
+        failures: list[UpstreamError] = []
+        for endpoint in self._endpoints[begin:] + self._endpoints[:begin]:
             try:
-                return await ask(endpoint)
+                found = await ask(endpoint)
+                if found is not None or not failures:
+                    return found
+                break
             except (UpstreamUnavailable, UpstreamRateLimited) as error:
-                facts = {"upstream": self.config.host, "endpoint": endpoint.base.host, "reason": str(error)}
-                log.info("asking the next endpoint", extra=facts)
-        return await ask(last)
+                failures.append(error)
+                if len(failures) < len(self._endpoints):
+                    facts = {"upstream": self.config.host, "endpoint": endpoint.base.host, "reason": str(error)}
+                    log.info("asking the next endpoint", extra=facts)
+            except UpstreamRefused:
+                if not failures:
+                    raise
+                break
+        raise min(failures, key=_telling)
 
     async def _persistently(self, ask: Callable[[Transport], Awaitable[T]]) -> T:
-        attempt = 1
-        while True:
-            try:
-                return await self._first(ask)
-            except UpstreamError as error:
-                wait = wait_before_retry(attempt, error, random.random())  # noqa: S311 - jitter, not a secret
-                if wait is None:
-                    raise
-            await asyncio.sleep(wait)
-            attempt += 1
+        return await _repeated(lambda: self._first(ask))
+
+
+def _telling(error: UpstreamError) -> int:
+    """What is most worth saying of several failures: to wait, before what went wrong, before that nobody asked."""
+    return 0 if isinstance(error, UpstreamRateLimited) else 2 if isinstance(error, UpstreamNotAsked) else 1
+
+
+async def _repeated(ask: Callable[[], Awaitable[T]]) -> T:
+    attempt = 1
+    while True:
+        try:
+            return await ask()
+        except UpstreamError as error:
+            wait = wait_before_retry(attempt, error, random.random())  # noqa: S311 - jitter, not a secret
+            if wait is None:
+                raise
+        await asyncio.sleep(wait)
+        attempt += 1
+
+
+async def _tag_page(endpoint: Transport, repository: RepositoryName, url: URL) -> tuple[list[str], URL | None] | None:
+    async with endpoint.request(Kind.LIST, "GET", url, pull_scope(repository)) as response:
+        if response.status == 404:
+            return None
+        _check_plain(response)
+        names = _tags_of(await read_capped(response, _MAX_LIST_BYTES))
+        following = parse_next(response.headers.get(LINK), str(url))
+        if following is None and "next" in response.links:
+            raise UpstreamBroken("the upstream's list of tags goes on where it must not be followed")
+        return names, URL(following, encoded=True) if following else None
 
 
 _ACCEPT = {ACCEPT: media_types.ACCEPT}

@@ -30,11 +30,13 @@ class Health:
         self._failures, self._probes, self.is_open = 0, 0, False
 
     def failed(self) -> bool:
-        """No answer; whether that opened the breaker."""
+        """No answer; whether that was so often that it is worth finding out why."""
         self._failures += 1
-        opened = not self.is_open and self._failures >= _FAILURES
-        self.is_open = self.is_open or opened
-        return opened
+        return not self.is_open and self._failures >= _FAILURES
+
+    def open(self) -> None:
+        """A probe had no answer either."""
+        self.is_open = True
 
     def next_probe(self) -> float:
         """Seconds to wait before the next probe."""

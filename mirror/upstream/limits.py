@@ -42,7 +42,7 @@ class Limits:
     def limited(self, kind: Kind, seconds: float | None) -> None:
         """It was told 429, and maybe for how long."""
         wait = _LIMITED if seconds is None else min(seconds, _MAX_LIMITED)
-        self._limited[kind] = self._clock() + wait
+        self._limited[kind] = max(self._limited.get(kind, 0.0), self._clock() + wait)
 
     def note(self, budget: Budget) -> bool:
         """What an answer said of the budget; whether it has come down to the reserve with this."""

@@ -58,6 +58,8 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _MAX_REDIRECTS = 5
 # A manifest, a list or a token that is not here after this time comes too slowly to wait for.
 _BODY_SECONDS = 60.0
+# A registry that takes longer than this to say hello is not there.
+_PROBE_SECONDS = 5.0
 
 # What all answers under way may buffer together (each keeps up to twice its share), and the bounds of a share. A large
 # one means few thread hops for a fast download; many downloads at once must not take the memory for it.
@@ -76,7 +78,8 @@ class Transport:
         self._identities = identities_of(config, self.base, self._fetch_token)
         tls = _tls(config)
         self._named = _session(config, ThreadedResolver(), tls)
-        self._public = _session(config, PublicResolver(), tls)
+        # A proxy is reached wherever it is, and looks up names itself.
+        self._public = _session(config, ThreadedResolver() if config.proxy else PublicResolver(), tls)
         self._probing: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
@@ -163,27 +166,37 @@ class Transport:
         return bool(limits) and all(one.is_scarce for one in limits)
 
     def suspect(self, reason: str) -> None:
-        """It did not answer, or not as soon as it should have."""
-        if self.health.failed():
-            facts = {"upstream": self._config.host, "endpoint": self.base.host, "reason": reason}
-            log.warning("an upstream does not answer: it is not asked until it does", extra=facts)
-            self._probing = asyncio.create_task(self._probe())
+        """It did not answer, or not as soon as it should have. A probe finds out whether it is only this one question,
+        or the place that it redirects to."""
+        if self.health.failed() and (self._probing is None or self._probing.done()):
+            self._probing = asyncio.create_task(self._probe(reason))
 
-    async def _probe(self) -> None:
+    async def _probe(self, reason: str) -> None:
         """Ask for what costs nothing, until there is an answer."""
-        while self.health.is_open:
+        facts = {"upstream": self._config.host, "endpoint": self.base.host}
+        while not await self._answers():
+            if not self.health.is_open:
+                self.health.open()
+                log.warning(
+                    "an upstream does not answer: it is not asked until it does", extra={**facts, "reason": reason}
+                )
             await asyncio.sleep(self.health.next_probe())
-            try:
-                with _mapped():
+        if self.health.is_open:
+            log.info("an upstream answers again", extra=facts)
+        self.health.answered()
+
+    async def _answers(self) -> bool:
+        try:
+            with _mapped():
+                async with asyncio.timeout(_PROBE_SECONDS):
                     (await self._send(self._identities[0], "GET", self.base / "v2" / "", "", {})).release()
-            except UpstreamUnavailable:
-                continue
-            except UpstreamError:
-                pass  # not what anybody wants to hear, but an answer
-            except Exception:
-                log.exception("unexpected error", extra={"upstream": self._config.host})  # whoever asks next will see
-            self.health.answered()
-        log.info("an upstream answers again", extra={"upstream": self._config.host, "endpoint": self.base.host})
+        except UpstreamUnavailable:
+            return False
+        except UpstreamError:
+            return True  # not what anybody wants to hear, but an answer
+        except Exception:
+            log.exception("unexpected error", extra={"upstream": self._config.host})  # whoever asks next will see
+        return True
 
     async def _send(
         self, identity: Identity, method: str, url: URL, scope: str, headers: dict[istr, str]

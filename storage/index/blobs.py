@@ -30,6 +30,12 @@ _UNLINK = delete(repository_blobs).where(
 _HAS = select(repository_blobs.c.digest).where(
     repository_blobs.c.repository_id == bindparam("repository"), repository_blobs.c.digest == bindparam("text")
 )
+_IS_PUSHED = (
+    select(repository_blobs.c.digest)
+    .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
+    .where(repository_blobs.c.digest == bindparam("text"), repositories.c.upstream == "")
+    .limit(1)
+)
 
 
 def size(connection: Connection, digest: Digest) -> int | None:
@@ -40,6 +46,11 @@ def size(connection: Connection, digest: Digest) -> int | None:
 def linked_size(connection: Connection, repository: Repository, digest: Digest) -> int | None:
     """Bytes of a blob that this repository has; None where it has not."""
     return connection.execute(_LINKED_SIZE, {**key(repository), "digest": str(digest)}).scalar()
+
+
+def is_pushed(connection: Connection, digest: Digest) -> bool:
+    """Whether a hosted repository has it."""
+    return connection.execute(_IS_PUSHED, {"text": str(digest)}).first() is not None
 
 
 def add(connection: Connection, digest: Digest, size: int, now: float) -> None:

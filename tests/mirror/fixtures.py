@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from mirror import logs
+from mirror.pull import manifest
 from mirror.upstream import health, limits, retry
 
 _MEMORY = Path("/dev/shm")
@@ -42,5 +43,6 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
 def no_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each request finds out for itself how its upstream is; the tests of the breaker have their own figures."""
     monkeypatch.setattr(health, "_FAILURES", 1_000_000)
+    monkeypatch.setattr(manifest, "_PUT_OFF_SECONDS", 0.0)
     monkeypatch.setattr(limits, "_LIMITED", 0.0)
     monkeypatch.setattr(limits, "_MAX_LIMITED", 0.0)

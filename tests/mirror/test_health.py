@@ -15,7 +15,10 @@ def test_breaker__opens_after_three_failures_in_a_row_and_closes_with_an_answer(
     endpoint = Health()
     assert [endpoint.failed() for _ in range(2)] == [False, False]
     endpoint.answered()
-    assert [endpoint.failed() for _ in range(4)] == [False, False, True, False]
+    assert [endpoint.failed() for _ in range(4)] == [False, False, True, True]
+    endpoint.admit()
+    endpoint.open()
+    assert not endpoint.failed()
     with pytest.raises(UpstreamNotAsked):
         endpoint.admit()
     endpoint.answered()

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from mirror.upstream import health, limits
+from mirror.pull import manifest as manifest_pulls
+from mirror.upstream import health, limits, transport
 from tests.conftest import Clock, RunningMirror, Server, config_for, running
 from tests.fakes.faults import Hang, Status
 from tests.fakes.images import make_image
 from tests.fakes.upstream import FakeHub, ServerName
 from tests.mirror.wire import NAME, blob, manifest, until
 
+Caplog = pytest.LogCaptureFixture
 IMAGE = make_image("breaker", [100])
 TAG = manifest("latest")
 TTL = 300.0
@@ -23,6 +25,8 @@ def no_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real one here, with probes that come soon."""
     monkeypatch.setattr(health, "_FIRST_PROBE", 0.05)
     monkeypatch.setattr(health, "_MAX_PROBE", 0.05)
+    monkeypatch.setattr(transport, "_PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(manifest_pulls, "_PUT_OFF_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -38,17 +42,18 @@ async def warm(hub: FakeHub, server: Server) -> RunningMirror:
     return mirror
 
 
-async def open_breaker(mirror: RunningMirror) -> None:
+async def open_breaker(mirror: RunningMirror, caplog: Caplog) -> None:
     for _ in range(3):
         assert (await mirror.get(TAG)).headers["X-Cache"] == "stale"
+    await until(lambda: "does not answer" in caplog.text)
 
 
 @pytest.mark.parametrize("servers", [("registry",), ("registry", "token", "cdn")], ids=str)
 async def test_what_is_here_is_served_at_once(
-    hub: FakeHub, warm: RunningMirror, servers: tuple[ServerName, ...]
+    hub: FakeHub, warm: RunningMirror, servers: tuple[ServerName, ...], caplog: Caplog
 ) -> None:
     await hub.stop(*servers)
-    await open_breaker(warm)
+    await open_breaker(warm, caplog)
     began = time.monotonic()
     for path in (TAG, manifest(IMAGE.digest), blob(IMAGE.config)):
         assert (await warm.get(path)).status == 200
@@ -63,10 +68,10 @@ async def until_answering(hub: FakeHub, mirror: RunningMirror) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_token_service_that_is_down(hub: FakeHub, warm: RunningMirror) -> None:
+async def test_a_token_service_that_is_down(hub: FakeHub, warm: RunningMirror, caplog: Caplog) -> None:
     hub.revoke_tokens()
     await hub.stop("token")
-    await open_breaker(warm)
+    await open_breaker(warm, caplog)
     hub.clear()
     began = time.monotonic()
     assert (await warm.get(TAG)).headers["X-Cache"] == "stale"
@@ -76,10 +81,12 @@ async def test_a_token_service_that_is_down(hub: FakeHub, warm: RunningMirror) -
     await until_answering(hub, warm)
 
 
-async def test_an_upstream_that_hangs_costs_three_waits_and_no_more(hub: FakeHub, warm: RunningMirror) -> None:
+async def test_an_upstream_that_hangs_costs_three_waits_and_no_more(
+    hub: FakeHub, warm: RunningMirror, caplog: Caplog
+) -> None:
     hub.fault("manifest", Hang())
     hub.fault("ping", Hang())
-    await open_breaker(warm)
+    await open_breaker(warm, caplog)
     began = time.monotonic()
     for _ in range(20):
         assert (await warm.get(TAG)).headers["X-Cache"] == "stale"
@@ -88,18 +95,19 @@ async def test_an_upstream_that_hangs_costs_three_waits_and_no_more(hub: FakeHub
     await until_answering(hub, warm)
 
 
-async def test_what_is_not_here_is_refused_at_once(hub: FakeHub, warm: RunningMirror) -> None:
+async def test_what_is_not_here_is_refused_at_once(hub: FakeHub, warm: RunningMirror, caplog: Caplog) -> None:
     await hub.stop("registry")
-    await open_breaker(warm)
+    await open_breaker(warm, caplog)
     began = time.monotonic()
     answer = await warm.get(manifest("other"))
     assert (answer.status, answer.json()["errors"][0]["code"]) == (502, "UPSTREAM_FAILED")
     assert time.monotonic() - began < 0.1
 
 
-async def test_a_probe_asks_for_nothing_that_counts(hub: FakeHub, warm: RunningMirror) -> None:
+async def test_a_probe_asks_for_nothing_that_counts(hub: FakeHub, warm: RunningMirror, caplog: Caplog) -> None:
     hub.fault("manifest", Hang())
-    await open_breaker(warm)
+    hub.fault("ping", Hang())
+    await open_breaker(warm, caplog)
     hub.clear()
     await until(lambda: hub.count("registry", "GET", "/v2/") > 0)
     assert hub.count("registry", path_contains="/manifests/") == 0
@@ -146,10 +154,40 @@ async def test_offline(hub: FakeHub, tmp_path: Path, clock: Clock) -> None:
     hub.clear()
     clock.advance(365 * 86_400)
     async with running(config_for(hub, tmp_path / "store", upstream={"offline": True}), clock) as mirror:
-        assert (await mirror.get(TAG)).headers["X-Cache"] == "stale"
+        assert (await mirror.get(TAG)).headers["X-Cache"] == "hit"
         for path in (manifest(IMAGE.digest), blob(IMAGE.config)):
             assert (await mirror.get(path)).headers["X-Cache"] == "hit"
         answer = await mirror.get(manifest("other"))
         assert answer.status == 502
         assert "offline" in answer.json()["errors"][0]["message"]
     assert hub.log() == []
+
+
+async def test_one_question_that_is_not_answered_is_no_reason_to_stop_asking(
+    hub: FakeHub, warm: RunningMirror, caplog: Caplog
+) -> None:
+    """One slow tag, a broken token for one repository, a CDN that is down: the registry itself is well."""
+    hub.add_image("library/other", "latest", IMAGE)
+    hub.fault("manifest", Hang(), match="nginx")
+    await asyncio.gather(*(warm.get(TAG) for _ in range(10)))
+    hub.fault("token", Status(500), match="evil")
+    await warm.get(manifest("latest", "library/evil"))
+    await hub.stop("cdn")
+    await warm.get(blob(IMAGE.layers[0]))
+    await asyncio.sleep(0.3)
+    assert (await warm.get(manifest("latest", "library/other"))).body == IMAGE.manifest
+    assert "does not answer" not in caplog.text
+
+
+async def test_a_tag_that_cannot_be_confirmed_is_not_asked_about_each_time(
+    hub: FakeHub, warm: RunningMirror, clock: Clock, caplog: Caplog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifest_pulls, "_PUT_OFF_SECONDS", 10.0)
+    hub.fault("manifest", Status(500))
+    for _ in range(20):
+        assert (await warm.get(TAG)).headers["X-Cache"] == "stale"
+    assert hub.count("registry") == 1
+    assert caplog.text.count("serving a stale tag") == 1
+    hub.clear_faults()
+    clock.advance(10)
+    assert (await warm.get(TAG)).headers["X-Cache"] == "revalidated"

@@ -71,14 +71,32 @@ async def test_what_the_first_does_not_have_is_not_had(hub: FakeHub, both: Both)
     assert second.log() == []
 
 
-async def test_a_blob_goes_on_at_the_second(hub: FakeHub, both: Both) -> None:
+async def test_a_blob_that_breaks_off_goes_on_at_the_second(hub: FakeHub, both: Both) -> None:
     second, mirror = both
     digest, data = random_blob("endpoints", 3_000_000)
     for one in (hub, second):
         one.add_blob(NAME, data)
-    hub.fault("cdn", CutAt(1_500_000), times=1)
-    hub.fault("blob", Status(503), match="never")
+    hub.fault("cdn", CutAt(1_000))
     assert (await fetch(mirror, blob(digest))).full_body == data
+    assert (hub.count("cdn"), second.count("cdn")) == (1, 1)
+
+
+async def test_a_list_comes_from_the_second(hub: FakeHub, both: Both) -> None:
+    second, mirror = both
+    hub.fault("tags", Status(500))
+    assert (await mirror.get(f"/v2/{NAME}/tags/list")).json()["tags"] == ["latest"]
+    assert second.count("registry", path_contains="/tags/") == 2  # a challenge, and an answer
+
+
+@pytest.mark.parametrize("fault", [Status(401), Status(404)], ids=str)
+async def test_what_the_second_does_not_have_proves_nothing(hub: FakeHub, both: Both, fault: Fault) -> None:
+    second, mirror = both
+    assert (await fetch(mirror, manifest("latest"))).status == 200
+    hub.fault("manifest", Status(503))
+    second.fault("manifest", fault)
+    got = await fetch(mirror, manifest("latest"))
+    assert (got.full_body, got.headers["X-Cache"]) == (IMAGE.manifest, "stale")
+    assert (await fetch(mirror, manifest("other"))).status == 502
 
 
 async def test_each_endpoint_gets_its_own_token_only(hub: FakeHub, both: Both) -> None:

@@ -129,3 +129,26 @@ async def test_what_was_pushed_is_not_looked_for(hub: FakeHub, server: Server) -
     assert (await fetch(mirror, manifest("v1", "team/app"))).status == 200
     await asyncio.sleep(0.1)
     assert hub.log() == []
+
+
+async def test_the_first_that_fails_is_the_last(
+    hub: FakeHub, mirror: RunningMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefetch, "_AT_A_TIME", 1)
+    image = make_image("prefetch missing", [100] * 20)
+    hub.add_image(NAME, "latest", image)
+    hub.fault("blob", Status(404))
+    for _ in range(3):
+        await fetch(mirror, manifest("latest"))
+    await asyncio.sleep(0.3)
+    assert hub.count("registry", "GET", "/blobs/") <= prefetch._AT_A_TIME + 12
+
+
+async def test_a_manifest_that_names_thousands_brings_none(
+    hub: FakeHub, mirror: RunningMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prefetch, "_MAX_BLOBS", 3)
+    hub.add_image(NAME, "latest", IMAGE)
+    await fetch(mirror, manifest("latest"))
+    await asyncio.sleep(0.2)
+    assert hub.count("cdn") == 0
