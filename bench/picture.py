@@ -121,14 +121,22 @@ def _group(group: _Group, x: float, y: float) -> Iterator[str]:
 
 def _bar(group: _Group, peer: str, x: float, y: float) -> Iterator[str]:
     metric, medians = group.row.metrics[0], _medians(group.row, group.results)
-    longest = max(medians.values()) or 1
-    length = max(_BAR * medians[peer] / longest, 2)
+    lengths = _lengths(group, medians)
+    length = max(_BAR * lengths[peer] / (max(lengths.values()) or 1), 2)
     kind = "mirror" if peer == MIRROR else "bar"
     yield f'<rect class="{kind}" x="{x:g}" y="{y:g}" width="{length:.1f}" height="{_BAR_HEIGHT}" rx="2"/>'
     value = figures.amount(medians[peer], metric.unit, like=min(medians.values()))
     ratio = "" if peer == REGISTRY else figures.ratio(group.results.ratio(metric.key, peer, REGISTRY))
     spans = f'{escape(value)}<tspan class="strong" dx="9">{escape(ratio)}</tspan>'
     yield f'<text x="{x + length + 7:.1f}" y="{y + 12:g}">{spans}</text>'
+
+
+def _lengths(group: _Group, medians: dict[str, float]) -> dict[str, float]:
+    """Bars show ratios, as they were taken within each round; where the yardstick is missing, medians."""
+    metric = group.row.metrics[0].key
+    ratios = {peer: group.results.ratio(metric, peer, REGISTRY) for peer in medians}
+    known = {peer: ratio.median for peer, ratio in ratios.items() if ratio is not None}
+    return known if known.keys() == medians.keys() else medians
 
 
 def _medians(row: Row, results: Results) -> dict[str, float]:

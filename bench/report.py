@@ -80,12 +80,15 @@ Everything runs on one machine over loopback and plain HTTP, clients and upstrea
 the same load, in turn, for {rounds} rounds; a ratio is taken within each round. Figures are medians, with the lowest
 and the highest round in brackets. CPU is that of the server's whole process tree until it is quiet again; memory is the
 sum of its processes' peaks. Compare ratios, not machines: absolute figures change with the hour on a shared machine.
+A promise is judged by the median; "barely" says that some rounds were on the other side of it.
 
 docker-registry is Debian's Distribution 2.8, and beside it stands Distribution 3.1, built from its Go module where
 there is Go. Both run with Debian's default configuration, without passwords, and with one log line for each request
 (the access log) instead of two; nginx with `sendfile` and its access log. The upstream of the cold rows is that same
-nginx. As a proxy, 2.8 hands its first client the upstream's bytes as they come, and downloads the blob a second time to
-store it: fast for one client on loopback, twice the traffic anywhere.
+nginx, without logins: Distribution asks it for `/v2/` before each object, which it would not at Docker Hub. A client of
+a cold blob has its last byte from the mirror once it is verified, and before it is synced. As a proxy, 2.8 hands its
+first client the upstream's bytes as they come, and downloads the blob a second time to store it: fast for one client on
+loopback, twice the traffic anywhere.
 """
 
 

@@ -218,7 +218,7 @@ ROWS = (
         number="P2",
         title="Warm manifest by tag",
         load=f"wrk, {_WRK_CONNECTIONS} keep-alive connections, fixed time; each server writes its access log to a file",
-        state="stored; the mirror pulled it through and its tag is fresh, both registries had it pushed",
+        state="one manifest, in the mirror's memory, its tag fresh; both registries had it pushed and ask nobody",
         peers=_STATIC,
         metrics=(
             Metric("cpu", "server CPU per request", "s"),
@@ -286,9 +286,10 @@ ROWS = (
     Row(
         key="distant-image",
         number="P5",
-        title="Cold image of 10 layers from far away",
+        title="Cold image of 10 layers, 20 MB/s for each connection",
         load="1 client, which takes the manifest, then config and 10 layers of 16 MiB, three at a time; the upstream "
-        f"gives {DISTANT_BYTES_PER_SECOND // 10**6} MB/s to each connection and is {DISTANT_SECONDS * 1000:g} ms away",
+        f"gives {DISTANT_BYTES_PER_SECOND // 10**6} MB/s to each connection, however many, and is "
+        f"{DISTANT_SECONDS * 1000:g} ms away; no TLS, no slow start; the mirror fetches layers ahead (its default)",
         state="an image the server has never seen, fresh in every round; the upstream's files are in the page cache",
         peers=_THROUGH,
         metrics=(_WALL, _CPU, _DOWNLOADS, _REQUESTS, _PEAK),
@@ -299,8 +300,8 @@ ROWS = (
         key="push-blob",
         number="P6",
         title="Push of one 256 MiB blob",
-        load="1 client, 1 connection: POST, one PATCH, PUT; the mirror syncs file and directory before 201, "
-        "the others their file at most",
+        load="1 client, 1 connection: POST, one PATCH, PUT; before 201 the mirror syncs file, its directory and index, "
+        "the others their own files, and not the directory that the blob is renamed into",
         state=_EMPTY,
         peers=_REGISTRIES,
         metrics=(_WALL, _CPU, _PEAK),
@@ -312,7 +313,8 @@ ROWS = (
         number="P7",
         title="Pushes of 1 KiB blobs",
         load=f"1 client, 1 keep-alive connection, {_SMALL_BLOBS} blobs one after the other: POST, PUT; "
-        "the mirror syncs file, directory and index before each 201, the others their files at most",
+        "syncs for each: the mirror 3 (file, its directory, index), Distribution 3.1 10, 2.8 11; the mirror writes the "
+        "row of an upload only if it lasts for more than 50 ms",
         state="blobs the server has never seen",
         peers=_REGISTRIES,
         metrics=(
