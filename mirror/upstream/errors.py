@@ -12,7 +12,11 @@ class UpstreamUnavailable(UpstreamError):
 
 
 class UpstreamNotAsked(UpstreamUnavailable):
-    """Nobody asked it: it is known not to answer, or the operator switched it off."""
+    """Nobody asked it: it is known not to answer."""
+
+
+class UpstreamOffline(UpstreamNotAsked):
+    """Nobody asked it: the operator switched it off."""
 
 
 class UpstreamTimedOut(UpstreamUnavailable):

@@ -9,7 +9,7 @@ from mirror.upstream.errors import UpstreamNotAsked
 # So many requests in a row without an answer.
 _FAILURES = 3
 # Between two probes: the first wait, and the longest.
-_FIRST_PROBE, _MAX_PROBE = 1.0, 30.0
+FIRST_PROBE, _MAX_PROBE = 1.0, 30.0
 
 
 class Health:
@@ -40,6 +40,6 @@ class Health:
 
     def next_probe(self) -> float:
         """Seconds to wait before the next probe."""
-        wait = min(_MAX_PROBE, _FIRST_PROBE * 2.0**self._probes)
+        wait = min(_MAX_PROBE, FIRST_PROBE * 2.0**self._probes)
         self._probes += 1
         return wait

@@ -3,6 +3,7 @@
 from mirror.upstream.errors import (
     UpstreamError,
     UpstreamNotAsked,
+    UpstreamOffline,
     UpstreamRateLimited,
     UpstreamTimedOut,
     UpstreamUnavailable,
@@ -13,6 +14,8 @@ ATTEMPTS = 3
 # In the middle of a blob: giving up cuts every client, so wait out a gap of some ten seconds first.
 RESUMING_ATTEMPTS = 7
 _FIRST_WAIT = 0.2
+# Asking for what is not here has the upstream probed at once; this is what the probe gets.
+_PROBED_WAIT = 1.0
 # Longer than this a client is better told to come back.
 _MAX_WAIT = 5.0
 
@@ -22,8 +25,10 @@ def wait_before_retry(attempt: int, error: UpstreamError, jitter: float, *, resu
 
     `resuming`: what has come so far is kept, so a time-out is worth another attempt.
     """
-    if isinstance(error, UpstreamNotAsked) and not resuming:
+    if isinstance(error, UpstreamOffline):
         return None
+    if isinstance(error, UpstreamNotAsked) and not resuming:
+        return _PROBED_WAIT * (0.5 + jitter) if attempt < ATTEMPTS else None
     patient = resuming and not isinstance(error, UpstreamTimedOut)
     if attempt >= (RESUMING_ATTEMPTS if patient else ATTEMPTS):
         return None

@@ -10,7 +10,7 @@ import logging
 import os
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -34,11 +34,12 @@ from yarl import URL
 from mirror import __version__
 from mirror.config import Upstream
 from mirror.errors import ConfigError
+from mirror.upstream import health
 from mirror.upstream.errors import (
     UpstreamBroken,
     UpstreamError,
     UpstreamLoginRefused,
-    UpstreamNotAsked,
+    UpstreamOffline,
     UpstreamRateLimited,
     UpstreamRefused,
     UpstreamTimedOut,
@@ -81,6 +82,7 @@ class Transport:
         # A proxy is reached wherever it is, and looks up names itself.
         self._public = _session(config, ThreadedResolver() if config.proxy else PublicResolver(), tls)
         self._probing: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
 
     async def close(self) -> None:
         if self._probing is not None:
@@ -117,7 +119,9 @@ class Transport:
     async def _answer(self, kind: Kind, method: str, url: URL, scope: str, headers: dict[istr, str]) -> ClientResponse:
         """One that is of use, if the endpoint is worth asking; the next account asks where one is told to wait."""
         if self._config.offline:
-            raise UpstreamNotAsked("this upstream is switched off (offline)")
+            raise UpstreamOffline("this upstream is switched off (offline)")
+        if self.health.is_open:
+            self._wanted.set()
         self.health.admit()
         *others, last = in_turn(self._identities, kind)
         for identity in others:
@@ -180,10 +184,19 @@ class Transport:
                 log.warning(
                     "an upstream does not answer: it is not asked until it does", extra={**facts, "reason": reason}
                 )
-            await asyncio.sleep(self.health.next_probe())
+            await self._pause(self.health.next_probe())
         if self.health.is_open:
             log.info("an upstream answers again", extra=facts)
         self.health.answered()
+
+    async def _pause(self, seconds: float) -> None:
+        """Between two probes: shorter where somebody wants something that is not here."""
+        least = min(seconds, health.FIRST_PROBE)
+        await asyncio.sleep(least)
+        self._wanted.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds - least):
+                await self._wanted.wait()
 
     async def _answers(self) -> bool:
         try:

@@ -37,6 +37,7 @@ def access_log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """An upstream that fails is asked again as often as ever, only sooner."""
     monkeypatch.setattr(retry, "_FIRST_WAIT", 0.02)
+    monkeypatch.setattr(retry, "_PROBED_WAIT", 0.1)
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,8 @@ import pytest
 from mirror.upstream.errors import (
     UpstreamBroken,
     UpstreamError,
+    UpstreamNotAsked,
+    UpstreamOffline,
     UpstreamRateLimited,
     UpstreamRefused,
     UpstreamTimedOut,
@@ -52,6 +54,9 @@ def limited(retry_after: float | None) -> UpstreamRateLimited:
         (1, limited(3600.0), 0.5, False, None),
         (3, limited(1.0), 0.5, False, None),
         (3, limited(1.0), 0.5, True, 1.0),
+        (1, UpstreamNotAsked("no"), 0.5, False, 1.0),  # it is being probed for us
+        (3, UpstreamNotAsked("no"), 0.5, False, None),
+        (1, UpstreamOffline("no"), 0.5, True, None),
         (1, UpstreamRefused("no"), 0.5, True, None),
         (1, UpstreamBroken("nonsense"), 0.5, True, None),
         (1, UpstreamError("whatever"), 0.5, True, None),
