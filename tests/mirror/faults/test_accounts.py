@@ -70,7 +70,10 @@ async def test_429__the_next_one_takes_over_within_the_same_request(
     assert pulls(hub) == {"one": 2, "two": 2}  # with the one that it counted and refused
 
 
-async def test_429__the_first_one_is_used_again_once_its_limit_has_passed(hub: FakeHub, mirror: RunningMirror) -> None:
+async def test_429__the_first_one_is_used_again_once_its_limit_has_passed(
+    hub: FakeHub, mirror: RunningMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "_MAX_LIMITED", 3600.0)
     await pull(mirror, "v0")
     hub.fault("manifest", Status(429, {"Retry-After": "1"}), times=1)
     assert await pull(mirror, "v1", "v2") == [200, 200]

@@ -1,5 +1,6 @@
 """How fresh is fresh enough: by pattern, for ever, behind the answer, and for how long without an upstream."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -69,6 +70,7 @@ async def until_body(mirror: RunningMirror, body: bytes) -> None:
         answer = await mirror.get(manifest("latest"))
         if answer.body == body:
             return
+        await asyncio.sleep(0.02)
     pytest.fail("it was not looked for behind the answer")
 
 
