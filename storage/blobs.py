@@ -105,10 +105,9 @@ class Blobs:
         self, session: UploadSession, digest: Digest, repository: Repository, last: bytes = b""
     ) -> None:
         """End an upload session with its bytes, and `last`, as a blob of `repository`. Raises DigestMismatch."""
-        now = self._clock()
 
         def record(connection: Connection) -> None:
-            rows.link(connection, repositories.ensure(connection, repository, now), digest, now)
+            self._link(connection, repository, digest)
             if session.is_recorded:
                 sessions.remove(connection, session.id)
 

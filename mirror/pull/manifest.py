@@ -79,7 +79,7 @@ class ManifestPulls:
                 raise ManifestUnknown(place.hint, detail={"name": place.name, "reference": str(reference)})
             return self._found(found, Outcome.HIT, repository)
         if self._absent.has(repository, reference):
-            raise ManifestUnknown(detail={"name": repository.path, "reference": str(reference)})
+            return self._pulled(repository, reference, None, Outcome.MISS)
         try:
             if found is None or not isinstance(reference, Tag):
                 key = (repository, reference)
@@ -110,7 +110,7 @@ class ManifestPulls:
 
     def keeps(self, repository: Repository, reference: Reference, found: StoredManifest) -> bool:
         """Whether a pull would be answered with what is here while the upstream says nothing."""
-        if repository.is_hosted or isinstance(reference, Digest) or self._upstreams[repository.upstream].config.offline:
+        if self._is_settled(repository, reference):
             return True
         overdue = self._overdue(repository, reference, found)
         return overdue <= self._upstreams[repository.upstream].config.stale_if_error
@@ -189,8 +189,14 @@ class ManifestPulls:
         await _kept(self._store.manifests.cache(repository, digest, remote.body, manifest, tag), repository)
         return StoredManifest(digest, manifest.media_type, remote.body, self._clock())
 
+    def _is_settled(self, repository: Repository, reference: Reference) -> bool:
+        """Whether nobody has to say anew what it is."""
+        return (
+            repository.is_hosted or isinstance(reference, Digest) or self._upstreams[repository.upstream].config.offline
+        )
+
     def _serves(self, repository: Repository, reference: Reference, found: StoredManifest) -> bool:
-        if repository.is_hosted or isinstance(reference, Digest) or self._upstreams[repository.upstream].config.offline:
+        if self._is_settled(repository, reference):
             return True
         return is_fresh(found.checked_at, self._clock(), self._ttls[repository.upstream].of(repository.name, reference))
 
@@ -198,7 +204,7 @@ class ManifestPulls:
         age = None if repository.is_hosted or found.checked_at is None else max(0.0, self._clock() - found.checked_at)
         return PulledManifest(found, outcome, repository, age)
 
-    def _overdue(self, repository: Repository, tag: Tag, found: StoredManifest) -> float:
+    def _overdue(self, repository: Repository, tag: Reference, found: StoredManifest) -> float:
         """For how many seconds a tag has not been fresh any more."""
         since = abs(self._clock() - found.checked_at) if found.checked_at is not None else 0.0
         return since - self._ttls[repository.upstream].of(repository.name, tag)

@@ -41,31 +41,31 @@ class Prefetch:
             for host, upstream in upstreams.items()
             if upstream.config.prefetch == "layers"
         }
-        self._tasks: dict[tuple[Repository, Digest], asyncio.Task[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._seen: LRUCache[tuple[Repository, Digest], bool] = LRUCache(_REMEMBERED)
 
     def after(self, repository: Repository, manifest: StoredManifest) -> None:
         """This manifest is being served."""
         key = (repository, manifest.digest)
-        if repository.upstream not in self._turns or key in self._tasks or key in self._seen:
+        if repository.upstream not in self._turns or key in self._seen:
             return
         if len(self._tasks) >= _MAX_IMAGES or not self._upstreams[repository.upstream].is_asked:
             return
-        task = self._tasks[key] = asyncio.create_task(self._fetch_all(repository, manifest))
-        task.add_done_callback(lambda _: self._tasks.pop(key))
+        self._seen[key] = True
+        task = asyncio.create_task(self._fetch_all(repository, manifest))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
-        tasks = list(self._tasks.values())
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _fetch_all(self, repository: Repository, manifest: StoredManifest) -> None:
         try:
             parsed = await read_manifest(manifest.body, manifest.media_type)
         except ManifestInvalid:
             return  # it was understood when it was stored
-        self._seen[repository, manifest.digest] = True
         blobs = list(parsed.required_blobs())
         if len(blobs) > _MAX_BLOBS:
             return

@@ -29,7 +29,7 @@ from ocispec.platform import Platform
 from storage.errors import StorageError, StoreUnavailable
 from storage.store import Store
 
-# Pieces on their way at a time, whoever gave the orders: as many as are fetched ahead for a client.
+# Pieces on their way at a time, whoever gave the orders.
 _PIECES = 8
 # Images of an order that are looked at at a time: the last layer of one need not hold up the others.
 _IMAGES = 4

@@ -7,7 +7,7 @@ import asyncio
 import json
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +15,7 @@ from typing import TypeVar
 
 from aiohttp import ClientResponse
 from aiohttp.hdrs import ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, LINK, RANGE
+from multidict import istr
 from yarl import URL
 
 from mirror.config import Upstream
@@ -149,15 +150,8 @@ class UpstreamClient:
         headers = {RANGE: f"bytes={start}-"} if start else {}
         if start and etag:
             headers[IF_RANGE] = etag
-        place, scope = endpoints.blob(repository, digest), pull_scope(repository)
-        async with AsyncExitStack() as stack:
-            begin = endpoint % len(self._endpoints)
-
-            async def ask(one: Transport) -> tuple[ClientResponse, int]:
-                response = await stack.enter_async_context(one.request(Kind.BLOB, "GET", place, scope, headers))
-                return response, self._endpoints.index(one)
-
-            response, which = await self._first(ask, begin)
+        begin = endpoint % len(self._endpoints)
+        async with self._open(repository, digest, headers, begin) as (response, which):
             if response.status == 404:
                 yield None
             else:
@@ -171,16 +165,26 @@ class UpstreamClient:
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """Just this part of a blob. Raises UpstreamError, also while it is read; UpstreamBroken for anything else."""
         headers = {RANGE: f"bytes={part.first}-{part.last}"}
-        place, scope = endpoints.blob(repository, digest), pull_scope(repository)
-        async with AsyncExitStack() as stack:
-            response = await self._first(
-                lambda endpoint: stack.enter_async_context(endpoint.request(Kind.BLOB, "GET", place, scope, headers))
-            )
+        async with self._open(repository, digest, headers) as (response, _):
             _check_plain(response)
             is_part = response.status == 206 and _length(response) in (None, part.length)
             if not is_part or parse_content_range(response.headers.get(CONTENT_RANGE, "")) != part:
                 raise UpstreamBroken("the upstream sends another part than was asked for")
             yield response.content.iter_any()
+
+    @asynccontextmanager
+    async def _open(
+        self, repository: RepositoryName, digest: Digest, headers: Mapping[istr, str], begin: int = 0
+    ) -> AsyncIterator[tuple[ClientResponse, int]]:
+        """The first answer to a GET of a blob, and which endpoint gave it."""
+        place, scope = endpoints.blob(repository, digest), pull_scope(repository)
+        async with AsyncExitStack() as stack:
+
+            async def ask(endpoint: Transport) -> tuple[ClientResponse, int]:
+                request = endpoint.request(Kind.BLOB, "GET", place, scope, headers)
+                return await stack.enter_async_context(request), self._endpoints.index(endpoint)
+
+            yield await self._first(ask, begin)
 
     async def tags(self, repository: RepositoryName) -> list[str] | None:
         """Every tag, all pages, from one endpoint. Raises UpstreamBroken rather than leave some out."""
