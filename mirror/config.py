@@ -6,17 +6,28 @@ reads the environment, but that credential helpers are given some of it (mirror/
 
 import json
 import math
+import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic import model_validator as whole
 
 from mirror.errors import ConfigError
 from mirror.values import (
+    DOCKER_HUB,
     Address,
     Age,
     BaseUrl,
@@ -30,9 +41,13 @@ from mirror.values import (
     Pattern,
     Patterns,
     listed,
+    repository_pattern,
+    tag_pattern,
 )
 
 _PREFIX = "MIRROR_"
+_UPSTREAMS = f"{_PREFIX}UPSTREAMS_"
+_OF_UPSTREAM = re.compile(f"{_UPSTREAMS}_.+?__.")
 
 
 class Section(BaseModel):
@@ -58,6 +73,11 @@ class Hosted(Section):
     """What may be pushed. Empty: any name that is not an upstream's."""
 
     allow: Patterns = ()
+
+    @field_validator("allow")
+    @classmethod
+    def _check_patterns(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(repository_pattern(pattern) for pattern in patterns)
 
 
 class Account(Section):
@@ -138,6 +158,16 @@ class Upstream(Account):
             return {"token_hosts": _HUB_TOKEN_HOSTS} | values
         return values
 
+    @field_validator("allow", "deny")
+    @classmethod
+    def _check_patterns(cls, patterns: tuple[str, ...], given: ValidationInfo) -> tuple[str, ...]:
+        return tuple(repository_pattern(pattern, given.data.get("host", "")) for pattern in patterns)
+
+    @field_validator("tag_ttls")
+    @classmethod
+    def _check_tag_patterns(cls, ttls: dict[str, float], given: ValidationInfo) -> dict[str, float]:
+        return {tag_pattern(pattern, given.data.get("host", "")): ttl for pattern, ttl in ttls.items()}
+
     @whole(mode="after")
     def _check_urls(self) -> "Upstream":
         if self.url and self.urls:
@@ -166,8 +196,6 @@ class Log(Section):
     format: Literal["auto", "json", "console"] = "auto"
     access: bool = True
 
-
-DOCKER_HUB = "docker.io"
 
 _HUB_TOKEN_HOSTS = ["auth.docker.io"]
 # Where a registry is that is not where its host says.
@@ -228,7 +256,7 @@ def load_config(file: Path | None, environment: Mapping[str, str]) -> Config:
     """Read the file (if any), lay the environment over it, check everything. Raises ConfigError."""
     values = _read(file) if file is not None else {}
     values.setdefault("upstreams", {"dockerhub": {}})
-    _refuse_near_misses(environment)
+    _refuse_near_misses(environment, [*_NAMES, *(values["upstreams"] if isinstance(values["upstreams"], dict) else ())])
     laid = {tuple(name.removeprefix(_PREFIX).lower().split("__")): name for name in environment if _is_ours(name)}
     for path, name in laid.items():
         _lay_over(values, path, environment[name])
@@ -242,7 +270,7 @@ def _is_ours(name: str) -> bool:
     return name.startswith(_PREFIX) and "__" in name
 
 
-def _refuse_near_misses(environment: Mapping[str, str]) -> None:
+def _refuse_near_misses(environment: Mapping[str, str], upstreams: Iterable[str]) -> None:
     """One underscore where two belong would be ignored without a word, and the store be somewhere else."""
     for section, field in Config.model_fields.items():
         for key in _keys(field.annotation):
@@ -250,6 +278,19 @@ def _refuse_near_misses(environment: Mapping[str, str]) -> None:
             for name in (f"{_PREFIX}{section}_{key}".upper(), f"{_PREFIX}{key}".upper()):
                 if name in environment:
                     raise ConfigError(f"{name}: not known; did you mean {meant}?")
+    short = {f"{_PREFIX}{upstream}_{key}".upper() for upstream in upstreams for key in _keys(Upstream)}
+    for name in environment:
+        if name in short or (name.startswith(_UPSTREAMS) and not _OF_UPSTREAM.match(name)):
+            raise ConfigError(f"{name}: not known; did you mean {_meant_upstream(name)}?")
+
+
+def _meant_upstream(name: str) -> str:
+    """The variable of an upstream that somebody has left underscores out of."""
+    rest = name.removeprefix(_PREFIX).removeprefix("UPSTREAMS_")
+    fitting = [key.upper() for key in _keys(Upstream) if rest.endswith(f"_{key.upper()}")]
+    key = max(fitting, key=len, default="<KEY>")
+    upstream = rest.removesuffix(key).strip("_") if fitting else "<NAME>"
+    return f"{_UPSTREAMS}_{upstream}__{key}"
 
 
 def _keys(model: object) -> list[str]:

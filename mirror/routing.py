@@ -13,15 +13,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
+from mirror.values import DOCKER_HUB, known_host
 from ocispec.errors import NameUnknown
 from ocispec.image import ImageName
 from ocispec.names import RepositoryName
 from storage.repository import Repository
 
-_DOCKER_HUB = "docker.io"
 _REMEMBERED = 4096
-# Docker Hub answers to all of these; clients send whichever they were configured with.
-_ALIASES = {"index.docker.io": _DOCKER_HUB, "registry-1.docker.io": _DOCKER_HUB}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,8 @@ class Place:
     """Where a name may be found. `hosted` is None where nothing can be pushed, `cached` where no upstream has it.
 
     `hint` is for whoever finds nothing there: what the name looks like, or which rule keeps it away. `is_closed`: what
-    was pushed is served, and no more can be pushed.
+    was pushed is served, and no more can be pushed. `hidden` is what the rules keep away: nobody is served from it, and
+    what was cached of it before can still be deleted.
     """
 
     name: RepositoryName
@@ -37,6 +36,7 @@ class Place:
     cached: Repository | None
     hint: str | None = None
     is_closed: bool = False
+    hidden: Repository | None = None
 
 
 def owner(place: Place, known: Container[Repository]) -> Repository:
@@ -69,6 +69,12 @@ def matches(name: str, patterns: Iterable[str]) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 
+def spellings(host: str, name: str) -> tuple[str, ...]:
+    """What an upstream's repository goes by in rules: Docker Hub's official images also without their `library/`."""
+    short = name.removeprefix("library/") if host == DOCKER_HUB else name
+    return (name,) if short == name else (name, short)
+
+
 class Names:
     """Resolves names. Built from the configured upstreams' hosts and rules, the one that is the default, and the
     patterns of names that may be pushed (any, where there are none)."""
@@ -92,8 +98,8 @@ class Names:
         if ns is not None:
             return self._within(ns, name)
         host, _, rest = name.partition("/")
-        if rest and _known(host) in self._hosts:
-            return self._upstream(_known(host), name, rest)
+        if rest and known_host(host) in self._hosts:
+            return self._upstream(known_host(host), name, rest)
         return self._plain(name, host, rest)
 
     def _plain(self, name: RepositoryName, host: str, rest: str) -> Place:
@@ -103,20 +109,20 @@ class Names:
             return Place(name, Repository(name), None, self._no_such(host), is_closed=closed)
         if self._default is None:
             return Place(name, Repository(name), None, is_closed=closed)
-        if self._default == _DOCKER_HUB and host == "library":
+        if self._default == DOCKER_HUB and host == "library":
             return self._upstream(self._default, name, name)
         if self._pushable and not closed:
             return Place(name, Repository(name), None)
         found = self._upstream(self._default, name, name)
-        return Place(name, Repository(name), found.cached, found.hint, is_closed=closed)
+        return Place(name, Repository(name), found.cached, found.hint, closed, found.hidden)
 
     def _within(self, ns: str, name: RepositoryName) -> Place:
-        host = _known(ns)
+        host = known_host(ns)
         if host not in self._hosts:
             raise NameUnknown(self._no_such(ns))
         # containerd with override_path sends both the prefix and ns.
         prefix, _, rest = name.partition("/")
-        return self._upstream(host, name, rest if rest and _known(prefix) == host else name)
+        return self._upstream(host, name, rest if rest and known_host(prefix) == host else name)
 
     def _no_such(self, host: str) -> str:
         return f"no upstream is called {host[:100]!r}; known: {', '.join(sorted(self._hosts)) or 'none'}"
@@ -132,15 +138,22 @@ class Names:
                 hidden[host] += 1
         return stranded, hidden
 
+    def shows(self, repository: Repository) -> bool:
+        """Whether a pull can get at this repository, so that it may be listed."""
+        try:
+            place = self.resolve(repository.name, repository.upstream or None)
+        except NameUnknown:
+            return False
+        return repository in (place.hosted, place.cached)
+
     def _upstream(self, host: str, name: RepositoryName, rest: str) -> Place:
-        if host == _DOCKER_HUB and "/" not in rest:
+        prefix, _, beyond = rest.partition("/")
+        if beyond and known_host(prefix) == host:
+            return Place(name, None, None, f"{host} stands twice in this name; did you mean {host}/{beyond[:100]}?")
+        if host == DOCKER_HUB and "/" not in rest:
             rest = f"library/{rest}"
-        short = rest.removeprefix("library/") if host == _DOCKER_HUB else rest
-        if not self._rules[host].admit(rest, short):
-            return Place(name, None, None, f"the rules of this mirror keep {rest[:100]} of {host} away")
-        return Place(name, None, Repository(RepositoryName(rest), host))
-
-
-def _known(host: str) -> str:
-    """The one name that an upstream has here, for whatever clients call it."""
-    return _ALIASES.get(host.lower(), host.lower())
+        repository = Repository(RepositoryName(rest), host)
+        if not self._rules[host].admit(*spellings(host, rest)):
+            hint = f"the rules of this mirror keep {rest[:100]} of {host} away"
+            return Place(name, None, None, hint, hidden=repository)
+        return Place(name, None, repository)

@@ -3,11 +3,16 @@
 import math
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+
+DOCKER_HUB = "docker.io"
+# Docker Hub answers to all of these; clients send whichever they were configured with.
+_ALIASES = {"index.docker.io": DOCKER_HUB, "registry-1.docker.io": DOCKER_HUB}
 
 _SIZES = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 _SIZES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
@@ -20,6 +25,14 @@ _LISTEN = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9a-zA-Z.-]+)):([0-9]{1,5})", 
 class Listen(NamedTuple):
     host: str
     port: int
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        try:
+            return ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -107,6 +120,47 @@ def _pattern(value: str) -> str:
     if not value or re.search(r"[^a-z0-9A-Z._/:*?\[\]!-]", value):
         raise ValueError(f"{value!r} is not a pattern; write it like library/* or *:v1.*")
     return value
+
+
+def repository_pattern(value: str, host: str = "") -> str:
+    """A pattern of repositories as it is matched: without the upstream's own host in front. Raises ValueError for one
+    that fits no name there can be: a rule that matches nothing would let everything through without a word."""
+    front, _, rest = value.partition("/")
+    pattern = rest if host and rest and known_host(front) == host else value
+    if reason := _unfit(pattern):
+        raise ValueError(f"{value!r} matches no repository: {reason}; write it like library/* or org/app")
+    return pattern
+
+
+def tag_pattern(value: str, host: str) -> str:
+    """The same of a pattern that has to fit `repository:tag`."""
+    front, _, rest = value.partition("/")
+    pattern = rest if rest and known_host(front) == host else value
+    repository, colon, _ = pattern.rpartition(":")
+    if not colon and "*" not in pattern:
+        raise ValueError(f"{value!r} matches no tag: it has none; write it like {value}:* or *:v1.*")
+    if reason := _unfit(repository or "*"):
+        raise ValueError(f"{value!r} matches no tag: {reason}; write it like library/*:1.* or *:v1.*")
+    return pattern
+
+
+def _unfit(pattern: str) -> str:
+    """What of a pattern no repository's name has; nothing where it can fit one."""
+    literal = re.sub(r"\[!?\]?[^\]]*\]", "x", pattern)
+    if re.search(r"[A-Z]", pattern):
+        return "names of repositories are in lower case"
+    if ":" in literal:
+        return "the name of a repository has no tag, port or scheme"
+    if re.search(r"^/|//|/$", literal):
+        return "names begin and end without a slash, and have no two in a row"
+    if re.search(r"[\[\]!]", literal):
+        return "the brackets do not match"
+    return ""
+
+
+def known_host(host: str) -> str:
+    """The one name that an upstream has here, for whatever clients call it."""
+    return _ALIASES.get(host.lower(), host.lower())
 
 
 Folder = Annotated[Path, BeforeValidator(_folder)]

@@ -11,12 +11,13 @@ from typing import Protocol
 
 from yarl import URL
 
-from mirror.config import DOCKER_HUB, Account, Upstream
+from mirror.config import Account, Upstream
 from mirror.errors import ConfigError
 from mirror.flights import Flights
 from mirror.upstream.errors import UpstreamNoLogin
 from mirror.upstream.helper import ask_helper
 from mirror.upstream.login import Login
+from mirror.values import DOCKER_HUB
 
 log = logging.getLogger(__name__)
 

@@ -240,6 +240,98 @@ def test_error_names_the_variable(name: str, value: str, said: str) -> None:
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("MIRROR_UPSTREAMS_DOCKERHUB_PASSWORD", "MIRROR_UPSTREAMS__DOCKERHUB__PASSWORD"),
+        ("MIRROR_UPSTREAMS_DOCKERHUB_PASSWORD_FILE", "MIRROR_UPSTREAMS__DOCKERHUB__PASSWORD_FILE"),
+        ("MIRROR_UPSTREAMS_DOCKERHUB__PASSWORD", "MIRROR_UPSTREAMS__DOCKERHUB__PASSWORD"),
+        ("MIRROR_UPSTREAMS__DOCKERHUB_PASSWORD", "MIRROR_UPSTREAMS__DOCKERHUB__PASSWORD"),
+        ("MIRROR_UPSTREAMS__DOCKERHUB_STALE_IF_ERROR", "MIRROR_UPSTREAMS__DOCKERHUB__STALE_IF_ERROR"),
+        ("MIRROR_UPSTREAMS_MY_OWN_HOST", "MIRROR_UPSTREAMS__MY_OWN__HOST"),
+        ("MIRROR_DOCKERHUB_USERNAME", "MIRROR_UPSTREAMS__DOCKERHUB__USERNAME"),
+        ("MIRROR_GHCR_PASSWORD", "MIRROR_UPSTREAMS__GHCR__PASSWORD"),
+        ("MIRROR_UPSTREAMS_DOCKERHUB", "MIRROR_UPSTREAMS__<NAME>__<KEY>"),
+        ("MIRROR_UPSTREAMS__DOCKERHUB", "MIRROR_UPSTREAMS__<NAME>__<KEY>"),
+        ("MIRROR_UPSTREAMS_DOCKERHUB_PASWORD", "MIRROR_UPSTREAMS__<NAME>__<KEY>"),
+    ],
+)
+def test_near_miss_of_an_upstreams_variable(name: str, meant: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, {name: SECRET})
+    assert str(caught.value) == f"{name}: not known; did you mean {meant}?"
+
+
+def test_near_miss__other_programs_may_have_variables_too() -> None:
+    environment = {
+        "MIRROR_CONFIG": "x",
+        "MIRROR_URL": "x",
+        "MIRROR_QUAY": "x",
+        "MIRROR_GHCR_TOKEN": "x",
+        "UPSTREAMS_X": "x",
+    }
+    assert load_config(None, environment) == load_config(None, {})
+
+
+HUB_RULES = [
+    ("library/*", "library/*"),
+    ("alpine", "alpine"),
+    ("docker.io/library/alpine", "library/alpine"),
+    ("index.docker.io/alpine", "alpine"),
+    ("registry-1.docker.io/*", "*"),
+    ("docker.io/*", "*"),
+    ("*/app-[0-9]", "*/app-[0-9]"),
+    ("[!a]*", "[!a]*"),
+    ("ghcr.io/org/app", "ghcr.io/org/app"),  # not its own host: a mirror behind it may have such names
+]
+
+
+@pytest.mark.parametrize("key", ["allow", "deny"])
+@pytest.mark.parametrize(("written", "meant"), HUB_RULES)
+def test_rule__own_host_in_front_is_left_off(key: str, written: str, meant: str) -> None:
+    (hub,) = configured(**{key: [written]}).upstreams.values()
+    assert getattr(hub, key) == (meant,)
+
+
+def test_rule__host_with_a_port(tmp_path: Path) -> None:
+    text = '[upstreams."registry.example.com:5000"]\ndeny = ["registry.example.com:5000/secret/*"]\n'
+    (upstream,) = load_config(write(tmp_path, text), {}).upstreams.values()
+    assert upstream.deny == ("secret/*",)
+
+
+UNFIT = [
+    "Library/*",
+    "library/Alpine",
+    "docker.io/Alpine",
+    "DOCKER.IO/alpine/X",
+    "[A-Z]*",
+    "alpine:3.19",
+    "library/*:*",
+]
+UNFIT += ["https://docker.io/library/alpine", "localhost:5000/alpine", "/library/alpine", "library/", "library//alpine"]
+UNFIT += ["[a", "a]", "!alpine", "docker.io/", "/"]
+
+
+@pytest.mark.parametrize("pattern", UNFIT)
+@pytest.mark.parametrize("key", ["upstreams.hub.allow", "upstreams.hub.deny", "hosted.allow"])
+def test_rule__that_can_fit_nothing_is_refused(tmp_path: Path, key: str, pattern: str) -> None:
+    """It would be passed over in silence, and what was to be kept away be let through."""
+    section, _, name = key.rpartition(".")
+    text = f'[{section}]\n{name} = ["x", "{pattern}"]\n'
+    text += UPSTREAM if section == "hosted" else 'host = "docker.io"\n'
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, text), {})
+    assert f": {key}: '{pattern}' matches no repository: " in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_rule__from_the_environment_is_read_like_one_in_the_file() -> None:
+    config = load_config(None, {"MIRROR_UPSTREAMS__DOCKERHUB__DENY": "docker.io/library/alpine, busybox"})
+    assert config.upstreams["dockerhub"].deny == ("library/alpine", "busybox")
+    with pytest.raises(ConfigError, match=r"^MIRROR_UPSTREAMS__DOCKERHUB__DENY: upstreams\.dockerhub\.deny: 'Alpine' "):
+        load_config(None, {"MIRROR_UPSTREAMS__DOCKERHUB__DENY": "Alpine"})
+
+
 def test_variable_below_a_value_is_an_error(tmp_path: Path) -> None:
     file = write(tmp_path, '[server]\nlisten = "127.0.0.1:1"\n')
     with pytest.raises(ConfigError, match="MIRROR_SERVER__LISTEN__PORT"):
@@ -383,3 +475,40 @@ def test_tag_ttls(tmp_path: Path) -> None:
     assert load_config(write(tmp_path, to_toml(config)), {}) == config
     with pytest.raises(ConfigError, match="is not a pattern"):
         load_config(write(tmp_path, '[upstreams.ghcr.tag_ttls]\n"a b" = "1m"\n'), {})
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("docker.io/library/*:V1.*", "library/*:V1.*"),
+        ("*:latest", "*:latest"),
+        ("library/*", "library/*"),
+        ("alpine:3", "alpine:3"),
+    ],
+)
+def test_tag_ttls__own_host_in_front_is_left_off(written: str, meant: str) -> None:
+    (hub,) = configured(tag_ttls={written: "1m"}).upstreams.values()
+    assert hub.tag_ttls == {meant: 60.0}
+
+
+@pytest.mark.parametrize("pattern", ["library/alpine", "Library/*:1", "/library/alpine:1", "library/:1", "a:5000/b:1"])
+def test_tag_ttls__that_can_fit_nothing_is_refused(tmp_path: Path, pattern: str) -> None:
+    with pytest.raises(ConfigError, match=r"upstreams\.ghcr\.tag_ttls: '.*' matches no tag: "):
+        load_config(write(tmp_path, f'[upstreams.ghcr.tag_ttls]\n"{pattern}" = "1m"\n'), {})
+
+
+@pytest.mark.parametrize(
+    ("address", "loopback"),
+    [
+        ("127.0.0.1:5000", True),
+        ("127.8.8.8:5000", True),
+        ("[::1]:5000", True),
+        ("localhost:5000", True),
+        ("0.0.0.0:5000", False),
+        ("[::]:5000", False),
+        ("10.0.0.5:5000", False),
+        ("mirror.example.com:5000", False),
+    ],
+)
+def test_listen__loopback(address: str, loopback: bool) -> None:
+    assert parse_listen(address).is_loopback is loopback

@@ -149,6 +149,67 @@ def test_owner__of_what_the_rules_keep_away() -> None:
     assert owner(Names(ONLY_OURS, HUB).resolve(name("bad/app")), set()) == Repository(name("bad/app"))
 
 
+@pytest.mark.parametrize(
+    ("text", "ns", "meant"),
+    [
+        ("docker.io/docker.io/library/nginx", None, "docker.io/library/nginx"),
+        ("docker.io/docker.io/nginx", "docker.io", "docker.io/nginx"),
+        ("docker.io/index.docker.io/library/nginx", None, "docker.io/library/nginx"),
+        ("index.docker.io/docker.io/org/app", None, "docker.io/org/app"),
+        ("ghcr.io/ghcr.io/org/app", None, "ghcr.io/org/app"),
+        ("ghcr.io/ghcr.io/org/app", "ghcr.io", "ghcr.io/org/app"),
+    ],
+)
+def test_resolve__a_host_that_stands_twice_means_nothing(names: Names, text: str, ns: str | None, meant: str) -> None:
+    """No registry has its own name in front of its repositories: it need not be asked to know."""
+    place = names.resolve(name(text), ns)
+    with pytest.raises(NameUnknown, match=f"twice in this name; did you mean {meant}"):
+        owner(place, set())
+
+
+def test_resolve__a_mirror_as_an_upstream_has_other_registries_in_its_names(names: Names) -> None:
+    chained = cached("docker.io/library/nginx", "registry.example.com")
+    assert names.resolve(name("registry.example.com/docker.io/library/nginx")).cached == chained
+    assert names.resolve(name("docker.io/library/nginx"), "registry.example.com").cached == chained
+
+
+@pytest.mark.parametrize(
+    ("repository", "shown"),
+    [
+        (cached("library/nginx"), True),
+        (cached("library/evil"), False),
+        (cached("bad/app"), False),
+        (cached("org/app", "ghcr.io"), True),
+        (cached("org/secret", "ghcr.io"), False),
+        (cached("other/app", "ghcr.io"), False),
+        (cached("org/app", "quay.io"), False),  # no upstream (any more)
+        (Repository(name("team/app")), True),
+        (Repository(name("bad/app")), True),  # the rules are about what comes from upstreams
+        (Repository(name("ghcr.io/org/app")), False),  # pushed before there was such an upstream
+        (Repository(name("library/app")), False),
+        (Repository(name("quay.io/org/app")), True),
+    ],
+)
+def test_shows__what_a_pull_can_get_at(repository: Repository, shown: bool) -> None:
+    assert Names(ONLY_OURS, HUB).shows(repository) is shown
+
+
+def test_rules__what_they_hide_has_a_name() -> None:
+    hiding = Names(ONLY_OURS, HUB)
+    assert hiding.resolve(name("ghcr.io/org/secret")).hidden == cached("org/secret", "ghcr.io")
+    assert hiding.resolve(name("bad/app")).hidden == cached("bad/app")
+    assert hiding.resolve(name("evil")).hidden == cached("library/evil")
+    assert hiding.resolve(name("org/app")).hidden is None
+
+
+@pytest.mark.parametrize("rule", ["alpine", "library/alpine", "a*e", "library/a*"])
+def test_rules__official_images_of_docker_hub_have_two_names(rule: str) -> None:
+    for text in ("alpine", "library/alpine", "docker.io/alpine", "docker.io/library/alpine"):
+        assert Names({HUB: Rules(deny=[rule])}, HUB).resolve(name(text)).cached is None
+        assert Names({HUB: Rules(allow=[rule])}, HUB).resolve(name(text)).cached == cached("library/alpine")
+    assert Names({HUB: Rules(deny=[rule])}, HUB).resolve(name("nginx")).cached is not None
+
+
 def test_hosted__a_name_of_ours_is_never_looked_for_elsewhere() -> None:
     names = Names(HOSTS, HUB, ["team/*", "tools"])
     for text in ("team/app", "team/deep/app", "tools"):
