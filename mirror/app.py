@@ -79,17 +79,15 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         stack.push_async_callback(blob_pulls.close)
         prefetch = Prefetch(downloads, upstreams)
         stack.push_async_callback(prefetch.close)
-        lists = Lists(store, upstreams)
+        names = _names(config)
+        _warn_of_unreachable(names, store)
+        lists = Lists(store, upstreams, names.shows, clock)
         stack.push_async_callback(lists.close)
         sweeper = asyncio.create_task(Sweeper(store, config.registry.upload_ttl).run())
         stack.push_async_callback(_cancel, sweeper)
 
         drain = Drain()
         app = web.Application(middlewares=[answering(drain)])
-        default = next((upstream.host for upstream in config.upstreams.values() if upstream.default), None)
-        rules = {upstream.host: Rules(upstream.allow, upstream.deny) for upstream in config.upstreams.values()}
-        names = Names(rules, default, config.hosted.allow)
-        _warn_of_unreachable(names, store)
         app[SERVICES] = Services(
             external_url=config.server.external_url,
             names=names,
@@ -140,6 +138,7 @@ async def serving(config: Config, log_stream: Stream | None = None) -> AsyncIter
             site = web.SockSite(runner, listener, backlog=16)
             await site.start()
             listener.listen(_BACKLOG)
+            _warn_of_shared_accounts(config)
             host, port = listener.getsockname()[:2]
             url = f"http://{Listen(host, port)}"
             async with control_socket(Layout(config.storage.root).control, app[COMMANDS], url):
@@ -155,12 +154,27 @@ async def serving(config: Config, log_stream: Stream | None = None) -> AsyncIter
                 access.flush()
 
 
+def _names(config: Config) -> Names:
+    default = next((upstream.host for upstream in config.upstreams.values() if upstream.default), None)
+    rules = {upstream.host: Rules(upstream.allow, upstream.deny) for upstream in config.upstreams.values()}
+    return Names(rules, default, config.hosted.allow)
+
+
 def _warn_of_unreachable(names: Names, store: Store) -> None:
     stranded, hidden = names.unreachable(store.repositories)
     for host, count in stranded.items():
         log.warning("cached repositories have no upstream any more", extra={"host": host, "repositories": count})
     for host, count in hidden.items():
         log.warning("pushed repositories are hidden by an upstream", extra={"host": host, "repositories": count})
+
+
+def _warn_of_shared_accounts(config: Config) -> None:
+    """What an account may pull is not public; and without logins the address is all that decides who gets it."""
+    shared = [
+        upstream.host for upstream in config.upstreams.values() if any(one.has_login for one in upstream.identities)
+    ]
+    if shared and not config.server.listen.is_loopback:
+        log.warning("everyone who reaches this server may pull what its accounts may pull", extra={"upstreams": shared})
 
 
 async def serve(config: Config, log_stream: Stream) -> None:

@@ -121,6 +121,27 @@ class Manifests:
         finally:
             self._hot.forget(repository)
 
+    async def retract(self, repository: Repository, tag: Tag) -> None:
+        """The upstream said that it has `tag` no more. The manifest stays, by its digest."""
+        now = self._clock()
+
+        def unit(connection: Connection) -> None:
+            repository_id = repositories.find(connection, repository)
+            if repository_id is not None:
+                tags.remove(connection, repository_id, tag, now, "pull")
+
+        # Not durable: after a power cut the tag is merely asked about once more.
+        try:
+            await self._index.write(unit, durable=False)
+        finally:
+            self._hot.forget(repository)
+
+    async def is_retracted(self, repository: Repository, tag: Tag) -> bool:
+        """Whether the last that is known of a tag is that its upstream has it no more."""
+        return await self._index.read(
+            lambda connection: tags.last_cause_of_removal(connection, repository, tag) == "pull"
+        )
+
     async def delete(self, repository: Repository, digest: Digest) -> bool:
         """Remove a manifest and every tag that points at it; whether it was there."""
         now = self._clock()

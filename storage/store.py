@@ -10,7 +10,7 @@ import fcntl
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -50,10 +50,10 @@ class Store:
         self.uploads = Uploads(disk, layout, index, clock)
         self._index, self._clock = index, clock
 
-    async def catalog(self, page: Page, upstreams: Collection[str]) -> tuple[list[str], bool]:
-        """The repositories after `page.last` in lexical order, and whether more follow: those that were cached from one
-        of `upstreams` (hosts), and those that were pushed under a name of none of them."""
-        return await self._index.read(lambda connection: repositories.paths(connection, page, upstreams))
+    async def catalog(self, page: Page, is_shown: Callable[[Repository], bool]) -> tuple[list[str], bool]:
+        """The paths of repositories after `page.last` in lexical order, and whether more follow. Only those that
+        `is_shown`, which is called in a thread."""
+        return await self._index.read(lambda connection: repositories.paths(connection, page, is_shown))
 
     async def load(self) -> None:
         """Read into memory what every request asks for."""

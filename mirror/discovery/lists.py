@@ -3,8 +3,10 @@
 import json
 import logging
 from bisect import bisect_right
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from cachetools import TLRUCache
 
 from mirror.flights import Flights
 from mirror.routing import Place, owner
@@ -13,47 +15,88 @@ from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamRefuse
 from ocispec import media_types
 from ocispec.digest import Digest
 from ocispec.errors import ManifestUnknown, NameUnknown
+from ocispec.names import Tag
 from ocispec.pagination import Page
 from storage.repository import Repository
 from storage.store import Store
 
 log = logging.getLogger(__name__)
 _EVERYTHING = Page(limit=2**31)
+# The pages of one long list are cut from one answer of the upstream: for this long after its first page, and for lists
+# of so many tags together.
+_PAGING_SECONDS = 60.0
+_MAX_REMEMBERED = 400_000
+_FALLBACK_LENGTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A page of a list; whether `more` follow; `is_stale` where the upstream could not be asked."""
+
+    names: list[str]
+    more: bool
+    is_stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Referrers:
-    """A referrers index; `filtered` says whether the artifact type was applied to it. After `last` more follow."""
+    """A referrers index; `filtered` says whether the artifact type was applied to it. After `last` more follow.
+    `is_stale`: of what is cached, since the upstream could not be asked."""
 
     body: bytes
     filtered: bool
     last: Digest | None = None
+    is_stale: bool = False
 
 
 class Lists:
     """Answers content discovery, from the store and from upstreams by host."""
 
-    def __init__(self, store: Store, upstreams: Mapping[str, UpstreamClient]) -> None:
-        self._store, self._upstreams = store, upstreams
+    def __init__(
+        self,
+        store: Store,
+        upstreams: Mapping[str, UpstreamClient],
+        is_shown: Callable[[Repository], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        self._store, self._upstreams, self._is_shown = store, upstreams, is_shown
         self._flights = Flights()
+        self._paged: TLRUCache[Repository, Listed] = TLRUCache(
+            _MAX_REMEMBERED, lambda _, __, now: now + _PAGING_SECONDS, clock, lambda found: len(found.names)
+        )
 
     async def close(self) -> None:
         await self._flights.close()
 
-    async def tags(self, place: Place, page: Page) -> tuple[list[str], bool]:
-        """A page of tags in lexical order, and whether more follow. Raises NameUnknown.
+    async def tags(self, place: Place, page: Page) -> Listed:
+        """A page of tags in lexical order. Raises NameUnknown.
 
         Of an upstream's repository: all that it has and all that is cached; the cached ones alone while it fails.
         """
-        repository = owner(place, self._store.repositories)
+        repository = self._owner(place)
         known = repository in self._store.repositories
         if repository.is_hosted:
-            if not known:
-                raise NameUnknown(place.hint, detail={"name": place.name})
-            return await self._store.manifests.tag_page(repository, page)
-        return _cut(await self._merged_tags(repository, known=known), page)
+            return Listed(*await self._store.manifests.tag_page(repository, page))
+        return _cut(await self._whole(repository, page, known=known), page)
 
-    async def _merged_tags(self, repository: Repository, *, known: bool) -> list[str]:
+    def _owner(self, place: Place) -> Repository:
+        """Raises NameUnknown for a hosted repository that there is not, too: it has no lists, not even empty ones."""
+        repository = owner(place, self._store.repositories)
+        if repository.is_hosted and repository not in self._store.repositories:
+            raise NameUnknown(place.hint, detail={"name": place.name})
+        return repository
+
+    async def _whole(self, repository: Repository, page: Page, *, known: bool) -> Listed:
+        """The list that a page is cut from. Its first page is the upstream's word of now; the others go with it."""
+        found = self._paged.get(repository) if page.last else None
+        if found is None:
+            found = await self._merged_tags(repository, known=known)
+            if not found.is_stale and len(found.names) <= self._paged.maxsize:
+                self._paged[repository] = found
+        return found
+
+    async def _merged_tags(self, repository: Repository, *, known: bool) -> Listed:
+        is_stale = False
         try:
             upstream = self._upstreams[repository.upstream]
             remote = await self._flights.join(repository, lambda: upstream.tags(repository.name))
@@ -63,15 +106,16 @@ class Lists:
                     raise NameUnknown(str(error)) from error
                 raise
             log.warning("listing cached tags only", extra={"repository": str(repository), "reason": str(error)})
-            remote = []
+            remote, is_stale = [], True
         if remote is None and not known:
             raise NameUnknown(detail={"name": repository.path})
         cached, _ = await self._store.manifests.tag_page(repository, _EVERYTHING)
-        return sorted({*(remote or []), *cached})
+        # Two lists that are in order already, most often: quick to sort, where a set of them would not be.
+        return Listed(list(dict.fromkeys(sorted([*(remote or []), *cached]))), more=False, is_stale=is_stale)
 
-    async def repositories(self, page: Page) -> tuple[list[str], bool]:
-        """A page of the repositories that can be asked for, in lexical order, and whether more follow."""
-        return await self._store.catalog(page, self._upstreams)
+    async def repositories(self, page: Page) -> Listed:
+        """A page of the repositories that can be pulled from, in lexical order."""
+        return Listed(*await self._store.catalog(page, self._is_shown))
 
     async def referrers(
         self, place: Place, subject: Digest, artifact_type: str | None, after: Digest | None
@@ -79,20 +123,53 @@ class Lists:
         """What refers to a manifest. An upstream's repository: what the upstream says, never an empty list of our own.
 
         (Clients believe an empty list and then do not look for the fallback tag: it would hide every signature.)
-        Raises ManifestUnknown where the upstream has no such list.
+        Raises NameUnknown, ManifestUnknown where the upstream has no such list, and UpstreamError where it fails and
+        nothing that refers to it is cached.
         """
-        repository = owner(place, self._store.repositories)
+        repository = self._owner(place)
         if repository.is_hosted:
-            found, more = await self._store.manifests.referrers(repository, subject, artifact_type, after)
-            body = _index([entry.to_json() for entry in found])
-            return Referrers(body, artifact_type is not None, found[-1].digest if more else None)
+            return await self._kept_referrers(repository, subject, artifact_type, after)
         try:
             listed = await self._remote_referrers(repository, subject, artifact_type)
+            if listed is not None:
+                return _filtered(listed, artifact_type)
         except UpstreamRefused as error:
             raise ManifestUnknown(str(error)) from error
-        if listed is None:
-            raise ManifestUnknown("the upstream keeps no list of referrers for this", detail={"digest": str(subject)})
-        return _filtered(listed, artifact_type)
+        except UpstreamError as error:
+            return await self._stale_referrers(repository, subject, artifact_type, after, error)
+        raise ManifestUnknown("the upstream keeps no list of referrers for this", detail={"digest": str(subject)})
+
+    async def _kept_referrers(
+        self, repository: Repository, subject: Digest, artifact_type: str | None, after: Digest | None
+    ) -> Referrers:
+        found, more = await self._store.manifests.referrers(repository, subject, artifact_type, after)
+        body = _index([entry.to_json() for entry in found])
+        return Referrers(body, artifact_type is not None, found[-1].digest if more else None)
+
+    async def _stale_referrers(
+        self,
+        repository: Repository,
+        subject: Digest,
+        artifact_type: str | None,
+        after: Digest | None,
+        failure: UpstreamError,
+    ) -> Referrers:
+        """What is cached of a list that the upstream cannot give now. Raises `failure` where that is nothing: an empty
+        list would say that there are no signatures, and that is not known.
+
+        Where the list was kept under the fallback tag, it is cached there as its upstream had it last. So the answer is
+        then what it was: that there is no other list.
+        """
+        if await self._store.manifests.find(repository, _fallback_tag(subject)) is not None:
+            raise ManifestUnknown(
+                "the upstream keeps no list of referrers but its tag", detail={"digest": str(subject)}
+            )
+        kept, _ = await self._store.manifests.referrers(repository, subject, artifact_type, after)
+        if not kept:
+            raise failure
+        facts = {"repository": str(repository), "digest": str(subject), "reason": str(failure)}
+        log.warning("listing cached referrers only", extra=facts)
+        return replace(await self._kept_referrers(repository, subject, artifact_type, after), is_stale=True)
 
     async def _remote_referrers(
         self, repository: Repository, subject: Digest, artifact_type: str | None
@@ -103,10 +180,15 @@ class Lists:
         return await self._flights.join((repository, subject, artifact_type), ask)
 
 
-def _cut(names: list[str], page: Page) -> tuple[list[str], bool]:
-    start = bisect_right(names, page.last) if page.last else 0
+def _cut(whole: Listed, page: Page) -> Listed:
+    start = bisect_right(whole.names, page.last) if page.last else 0
     end = start + page.limit
-    return names[start:end], end < len(names)
+    return replace(whole, names=whole.names[start:end], more=end < len(whole.names))
+
+
+def _fallback_tag(subject: Digest) -> Tag:
+    """Where a registry without a referrers API has the list (distribution-spec, "Referrers Tag Schema")."""
+    return Tag(f"{subject.algorithm}-{subject.hex[:_FALLBACK_LENGTH]}")
 
 
 def _index(manifests: list[dict[str, object]]) -> bytes:

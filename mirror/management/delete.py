@@ -30,7 +30,12 @@ class Deletions:
             raise BlobUnknown(detail={"digest": str(digest)})
 
     def _known(self, place: Place) -> Repository:
-        repository = owner(place, self._store.repositories)
-        if repository not in self._store.repositories:
-            raise NameUnknown(detail={"name": place.name})
+        """Whose content goes: what the name gets, or else what the rules hide under it. A rule that was made because
+        something must not be here any more is no reason to keep it."""
+        known = self._store.repositories
+        if place.hidden is not None and place.hidden in known and place.hosted not in known:
+            return place.hidden
+        repository = owner(place, known)
+        if repository not in known:
+            raise NameUnknown(place.hint, detail={"name": place.name})
         return repository

@@ -1,14 +1,16 @@
 """Rows of repositories."""
 
-from collections.abc import Collection
+from collections.abc import Callable
+from itertools import islice
 
-from sqlalchemy import Connection, and_, bindparam, false, insert, not_, or_, select
+from sqlalchemy import Connection, bindparam, insert, select
 
 from ocispec.names import RepositoryName
 from ocispec.pagination import Page
 from storage.index.schema import repositories
 from storage.repository import Repository
 
+_ROWS = 256
 _FIND = select(repositories.c.id).where(
     repositories.c.upstream == bindparam("upstream"), repositories.c.name == bindparam("name")
 )
@@ -34,19 +36,16 @@ def ensure(connection: Connection, repository: Repository, now: float) -> int:
     return int(made[0])
 
 
-def paths(connection: Connection, page: Page, upstreams: Collection[str]) -> tuple[list[str], bool]:
+def paths(connection: Connection, page: Page, is_shown: Callable[[Repository], bool]) -> tuple[list[str], bool]:
     """The paths that follow `page.last`, in lexical order, and whether more follow; see `Store.catalog`."""
-    hidden = [repositories.c.name.startswith(f"{host}/", autoescape=True) for host in upstreams]
-    reachable = or_(
-        repositories.c.upstream.in_(upstreams), and_(repositories.c.upstream == "", not_(or_(false(), *hidden)))
-    )
     statement = (
-        select(repositories.c.path)
-        .where(repositories.c.path > page.last, reachable)
+        select(repositories.c.name, repositories.c.upstream)
+        .where(repositories.c.path > page.last)
         .order_by(repositories.c.path)
-        .limit(page.limit + 1)
     )
-    found = list(connection.execute(statement).scalars())
+    rows = connection.execute(statement).yield_per(_ROWS)
+    known = (Repository(RepositoryName(name), upstream) for name, upstream in rows)
+    found = list(islice((repository.path for repository in known if is_shown(repository)), page.limit + 1))
     return found[: page.limit], len(found) > page.limit
 
 

@@ -95,7 +95,8 @@ tags = Table(
     sqlite_with_rowid=False,
 )
 
-# Every move of a tag: from where (NULL: it is new), to where (NULL: it is gone), and by what: push, pull or delete.
+# Every move of a tag: from where (NULL: it is new), to where (NULL: it is gone), and by what: push, pull (so said the
+# upstream) or delete.
 tag_history = Table(
     "tag_history",
     metadata,

@@ -67,6 +67,23 @@ def names(connection: Connection, repository: Repository, page: Page) -> tuple[l
     return found[: page.limit], len(found) > page.limit
 
 
+def last_cause_of_removal(connection: Connection, repository: Repository, tag: Tag) -> str | None:
+    """By what a tag went that was here; None where it is here, or never was."""
+    statement = (
+        select(tag_history.c.to_digest, tag_history.c.cause)
+        .join(repositories, repositories.c.id == tag_history.c.repository_id)
+        .where(
+            repositories.c.upstream == bindparam("upstream"),
+            repositories.c.name == bindparam("name"),
+            tag_history.c.tag == bindparam("tag"),
+        )
+        .order_by(tag_history.c.id.desc())
+        .limit(1)
+    )
+    row = connection.execute(statement, {**key(repository), "tag": str(tag)}).first()
+    return None if row is None or row[0] is not None else str(row[1])
+
+
 def _record(
     connection: Connection, repository_id: int, tag: str, before: str | None, after: str | None, now: float, cause: str
 ) -> None:

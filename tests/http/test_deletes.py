@@ -1,8 +1,10 @@
 """What a user removes is gone at once; of what is cached only our copy goes."""
 
+from pathlib import Path
+
 import pytest
 
-from tests.conftest import RunningMirror
+from tests.conftest import Clock, RunningMirror, config_for, running
 from tests.fakes.images import digest_of, make_image
 from tests.fakes.upstream import FakeHub
 from tests.mirror.push.pushing import code, push_blob, push_image, put_manifest
@@ -79,3 +81,46 @@ async def test_what_is_not_here(hub: FakeHub, mirror: RunningMirror, path: str, 
     assert code(await mirror.delete(path)) == (404, expected)
     assert (await mirror.get(manifest("v1", "team/app"))).status == 200
     assert hub.log() == []
+
+
+@pytest.mark.parametrize("name", ["library/nginx", "nginx", "docker.io/library/nginx"])
+async def test_what_a_new_rule_hides(hub: FakeHub, tmp_path: Path, clock: Clock, name: str) -> None:
+    """Listed to nobody and served to nobody, but whoever made the rule can still get rid of it."""
+    hub.add_image(NAME, "latest", IMAGE)
+    hub.add_image("org/app", "v1", IMAGE)
+    async with running(config_for(hub, tmp_path / "store"), clock) as mirror:
+        for path in (manifest("latest"), blob(LAYER), manifest("v1", "org/app")):
+            assert (await fetch(mirror, path)).status == 200
+        await here(mirror, LAYER)
+        assert (await mirror.get("/v2/_catalog")).json()["repositories"] == [
+            "docker.io/library/nginx",
+            "docker.io/org/app",
+        ]
+    hub.clear()
+    async with running(config_for(hub, tmp_path / "store", upstream={"deny": ["nginx"]}), clock) as mirror:
+        assert (await mirror.get("/v2/_catalog")).json()["repositories"] == ["docker.io/org/app"]
+        assert (await mirror.get("/v2/_catalog?n=1")).headers.get("Link") is None
+        hidden = [manifest("latest", name), manifest(IMAGE.digest, name), blob(LAYER, name)]
+        hidden += [f"/v2/{name}/tags/list", f"/v2/{name}/referrers/{IMAGE.digest}"]
+        for path in hidden:
+            assert (await mirror.get(path)).status == 404
+            assert code(await mirror.get(f"{path}?ns=docker.io")) == (404, "NAME_UNKNOWN")
+        for path in (blob(LAYER, name), manifest("latest", name), manifest(IMAGE.digest, name)):
+            assert (await mirror.delete(path)).status == 202
+            assert (await mirror.delete(path)).status == 404
+        assert LAYER not in stored(mirror)
+        assert (await fetch(mirror, manifest("v1", "org/app"))).full_body == IMAGE.manifest
+    assert hub.log() == []
+
+
+async def test_what_a_new_rule_hides__is_not_in_the_way_of_what_was_pushed(
+    hub: FakeHub, tmp_path: Path, clock: Clock
+) -> None:
+    hub.add_image("team/app", "theirs", IMAGE)
+    async with running(config_for(hub, tmp_path / "store"), clock) as mirror:
+        assert (await fetch(mirror, manifest("theirs", "team/app"))).status == 200
+    async with running(config_for(hub, tmp_path / "store", upstream={"deny": ["team/*"]}), clock) as mirror:
+        await push_image(mirror, IMAGE, "ours")
+        assert code(await mirror.delete(manifest("theirs", "team/app"))) == (404, "MANIFEST_UNKNOWN")
+        assert (await mirror.delete(manifest("theirs", "docker.io/team/app"))).status == 202
+        assert (await fetch(mirror, manifest("ours", "team/app"))).full_body == IMAGE.manifest

@@ -52,7 +52,11 @@ async def test_tags__cached_ones_alone_while_the_upstream_fails(
     await fetch(mirror, manifest("b"))
     hub.fault("tags", fault)
     answer = await mirror.get(TAGS)
-    assert (answer.status, answer.json()["tags"]) == (200, ["b"])
+    assert (answer.status, answer.json()["tags"], answer.headers["X-Cache"]) == (200, ["b"], "stale")
+    hub.clear_faults()
+    answer = await mirror.get(TAGS)
+    assert answer.json()["tags"] == ["a", "b", "c"]
+    assert "X-Cache" not in answer.headers
 
 
 async def test_tags__upstream_down(hub: FakeHub, mirror: RunningMirror) -> None:
@@ -164,3 +168,72 @@ async def test_referrers__upstream_that_fails(hub: FakeHub, server: Server, faul
     hub.add_image(NAME, "v1", IMAGE)
     hub.fault("referrers", fault)
     assert (await fetch(mirror, f"/v2/{NAME}/referrers/{IMAGE.digest}")).status == status
+
+
+async def signed(hub: FakeHub, mirror: RunningMirror) -> tuple[str, str]:
+    """An image with an SBOM, which has been pulled, and a signature, which has not."""
+    hub.add_image(NAME, "v1", IMAGE)
+    sbom, signature = make_artifact("sbom", IMAGE), make_artifact("signature", IMAGE, SIGNATURE)
+    for artifact in (sbom, signature):
+        hub.add_image(NAME, None, artifact)
+    for reference in ("v1", sbom.digest):
+        assert (await fetch(mirror, manifest(reference))).status == 200
+    return sbom.digest, f"/v2/{NAME}/referrers/{IMAGE.digest}"
+
+
+@pytest.mark.parametrize("fault", [None, Status(500), Status(429), Drop(), Html200(), Json200()], ids=str)
+async def test_referrers__cached_ones_while_the_upstream_fails(
+    hub: FakeHub, mirror: RunningMirror, fault: Fault | None
+) -> None:
+    """That is some of them, and is said to be; where it is none of them, that is no answer."""
+    hub.referrers = True
+    sbom, path = await signed(hub, mirror)
+    answer = await mirror.get(path)
+    assert len(answer.json()["manifests"]) == 2
+    assert "X-Cache" not in answer.headers
+    if fault is None:
+        await hub.stop()
+    else:
+        hub.fault("referrers", fault)
+    for query in ({}, {"artifactType": SBOM}):
+        answer = await mirror.get(path, params=query)
+        assert (answer.status, answer.headers["X-Cache"]) == (200, "stale")
+        assert [entry["digest"] for entry in answer.json()["manifests"]] == [sbom]
+        assert ("OCI-Filters-Applied" in answer.headers) == bool(query)
+    assert (await mirror.get(path, params={"artifactType": SIGNATURE})).status in (502, 503)
+    assert (await mirror.get(f"/v2/{NAME}/referrers/{sbom}")).status in (502, 503)
+
+
+async def test_referrers__empty_list_of_the_upstreams(hub: FakeHub, mirror: RunningMirror) -> None:
+    hub.referrers = True
+    hub.add_image(NAME, "v1", IMAGE)
+    answer = await mirror.get(f"/v2/{NAME}/referrers/{IMAGE.digest}")
+    assert (answer.status, answer.json()["manifests"]) == (200, [])
+
+
+@pytest.mark.parametrize("name", ["quay.example/org/app", "bad/app", "ours/app"])
+async def test_referrers__of_what_is_not_here(server: Server, name: str) -> None:
+    """Another registry's name, one that the rules keep away, one that is ours and was never pushed."""
+    mirror = await server(upstream={"deny": ["bad/*"]}, hosted={"allow": ["ours/*"]})
+    answer = await mirror.get(f"/v2/{name}/referrers/{IMAGE.digest}")
+    assert (answer.status, answer.json()["errors"][0]["code"]) == (404, "NAME_UNKNOWN")
+
+
+async def test_referrers__refused_while_some_are_cached(hub: FakeHub, mirror: RunningMirror) -> None:
+    hub.referrers = True
+    _, path = await signed(hub, mirror)
+    hub.fault("referrers", Status(403))
+    assert (await mirror.get(path)).status == 404
+
+
+async def test_referrers__kept_under_a_tag_while_the_upstream_is_down(hub: FakeHub, mirror: RunningMirror) -> None:
+    """The tag has them all, as of last time; a list of those that were pulled would keep clients from it."""
+    _, path = await signed(hub, mirror)
+    fallback = f"sha256-{IMAGE.digest[7:]}"
+    hub.add_image(NAME, fallback, make_image("list of referrers", []))
+    assert (await mirror.get(path)).status == 404
+    assert (await fetch(mirror, manifest(fallback))).status == 200
+    await hub.stop()
+    answer = await mirror.get(path)
+    assert (answer.status, answer.json()["errors"][0]["code"]) == (404, "MANIFEST_UNKNOWN")
+    assert (await fetch(mirror, manifest(fallback))).status == 200

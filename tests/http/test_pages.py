@@ -3,12 +3,14 @@
 import json
 import random
 import re
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import Answer, RunningMirror
+from tests.conftest import Answer, Clock, RunningMirror, Server
+from tests.fakes.faults import Asked, Fault, Reply, json_reply
 from tests.fakes.images import Image, digest_of, make_image
 from tests.fakes.upstream import FakeHub
 from tests.mirror.push.pushing import push_blob, push_image, put_manifest
@@ -32,7 +34,7 @@ async def walk(mirror: RunningMirror, path: str, key: str, n: int | None) -> lis
         assert (link is not None) == ("Link" in answer.headers)
         following = link[1] if link else None
         assert following is None or urlsplit(following).path == path
-        assert len(pages) < 100
+        assert len(pages) <= 100
     return pages
 
 
@@ -105,6 +107,78 @@ async def test_page_is_no_longer_than_a_thousand(hub: FakeHub, mirror: RunningMi
         pages = await walk(mirror, f"/v2/{NAME}/tags/list", "tags", n)
         assert [len(page) for page in pages] == [1000, 1000, 500]
         assert [tag for page in pages for tag in page] == tags
+
+
+@pytest.mark.parametrize("ns", ["ghcr.io", "docker.io"])
+async def test_link_stays_with_the_registry_that_was_named(hub: FakeHub, server: Server, ns: str) -> None:
+    """A client follows it as it stands: without `ns` it would go on with another repository."""
+    async with FakeHub() as other:
+        mirror = await server(upstreams={"x": {"host": "ghcr.io", "url": other.url, "token_hosts": [other.token_host]}})
+        for tag in ("a", "b", "c"):
+            hub.add_image("org/app", tag, IMAGE)
+            other.add_image("org/app", f"other-{tag}", IMAGE)
+        seen: list[str] = []
+        following: str | None = f"/v2/org/app/tags/list?n=2&ns={ns}"
+        while following is not None:
+            answer = await mirror.get(following)
+            seen += answer.json()["tags"]
+            assert answer.headers["OCI-Namespace"] == ns
+            following = answer.headers["Link"].partition(">")[0][1:] if "Link" in answer.headers else None
+        assert seen == (["a", "b", "c"] if ns == "docker.io" else ["other-a", "other-b", "other-c"])
+
+
+@dataclass(frozen=True)
+class Long(Fault):
+    """`count` tags, a thousand to a page."""
+
+    count: int
+
+    def bend(self, reply: Reply, asked: Asked) -> Reply:
+        page = int(asked.url.partition("page=")[2] or 0)
+        tags = [f"v{number:06}" for number in range(page * 1000, min(self.count, (page + 1) * 1000))]
+        link = {"Link": f'</v2/{NAME}/tags/list?page={page + 1}>; rel="next"'} if len(tags) == 1000 else {}
+        return json_reply(200, {"name": NAME, "tags": tags}, link)
+
+
+async def test_a_hundred_thousand_tags(hub: FakeHub, mirror: RunningMirror) -> None:
+    """All pages are of one answer of the upstream, which is not asked for the whole list with each of them."""
+    hub.add_image(NAME, "latest", IMAGE)
+    await fetch(mirror, manifest("latest"))
+    hub.fault("tags", Long(99_999))
+    hub.clear()
+    pages = await walk(mirror, f"/v2/{NAME}/tags/list", "tags", 1000)
+    assert [tag for page in pages for tag in page] == ["latest", *(f"v{number:06}" for number in range(99_999))]
+    assert hub.count("registry", path_contains="/tags/list") == 100
+
+
+async def test_pages_go_together__but_the_first_is_always_new(
+    hub: FakeHub, mirror: RunningMirror, clock: Clock
+) -> None:
+    for tag in "abc":
+        hub.add_image(NAME, tag, IMAGE)
+    path = f"/v2/{NAME}/tags/list?n=2"
+    assert (await mirror.get(path)).json()["tags"] == ["a", "b"]
+    hub.add_image(NAME, "d", IMAGE)
+    assert (await mirror.get(f"{path}&last=b")).json()["tags"] == ["c"]  # of the list that was begun
+    assert (await mirror.get(f"{path}&last=0")).json()["tags"] == ["a", "b"]
+    assert hub.count("registry", path_contains="/tags/list") == 2  # one of them the challenge
+    assert (await mirror.get(path)).json()["tags"] == ["a", "b"]
+    assert (await mirror.get(f"{path}&last=b")).json()["tags"] == ["c", "d"]
+    assert hub.count("registry", path_contains="/tags/list") == 3
+    hub.add_image(NAME, "e", IMAGE)
+    clock.advance(60)
+    assert (await mirror.get(f"{path}&last=c")).json()["tags"] == ["d", "e"]
+    assert hub.count("registry", path_contains="/tags/list") == 4
+
+
+async def test_pages_go_together__also_where_the_upstream_fails_in_between(hub: FakeHub, mirror: RunningMirror) -> None:
+    for tag in "abcd":
+        hub.add_image(NAME, tag, IMAGE)
+    path = f"/v2/{NAME}/tags/list?n=2"
+    assert (await mirror.get(path)).json()["tags"] == ["a", "b"]
+    await hub.stop()
+    answer = await mirror.get(f"{path}&last=b")
+    assert (answer.status, answer.json()["tags"]) == (200, ["c", "d"])
 
 
 async def test_referrers_with_long_annotations(mirror: RunningMirror) -> None:

@@ -287,6 +287,28 @@ async def test_a_cached_tag_knows_when_it_was_checked(store: Store, clock: Clock
     assert await history(store) == [("latest", begun, None, str(IMAGE.digest), "pull")]
 
 
+async def test_a_tag_that_the_upstream_retracts_is_written_down(store: Store, clock: Clock) -> None:
+    await cache(store, IMAGE, LATEST)
+    assert not await store.manifests.is_retracted(NGINX, LATEST)
+    clock.advance(10)
+    await store.manifests.retract(NGINX, LATEST)
+    await store.manifests.retract(NGINX, LATEST)  # no news
+    await store.manifests.retract(NGINX, Tag("never-here"))
+    assert await store.manifests.is_retracted(NGINX, LATEST)
+    assert store.manifests.recall(NGINX, LATEST) is None
+    assert await get_manifest(store, NGINX, LATEST) is None
+    assert await get_manifest(store, NGINX, IMAGE.digest) == IMAGE.digest
+    one = str(IMAGE.digest)
+    moves = [("latest", clock.now - 10, None, one, "pull"), ("latest", clock.now, one, None, "pull")]
+    assert await history(store) == moves
+    await cache(store, IMAGE, LATEST)
+    assert not await store.manifests.is_retracted(NGINX, LATEST)
+    await store.manifests.delete_tag(NGINX, LATEST)
+    assert not await store.manifests.is_retracted(NGINX, LATEST)
+    assert not await store.manifests.is_retracted(NGINX, Tag("never-here"))
+    assert not await store.manifests.is_retracted(WEB, LATEST)
+
+
 async def test_a_confirmation_may_find_that_the_tag_moved(store: Store, clock: Clock) -> None:
     await cache(store, IMAGE, LATEST)
     await cache(store, OTHER, None)
@@ -416,6 +438,10 @@ async def delete_tag(store: Store) -> None:
     await store.manifests.delete_tag(APP, LATEST)
 
 
+async def retract(store: Store) -> None:
+    await store.manifests.retract(APP, LATEST)
+
+
 async def delete_manifest(store: Store) -> None:
     await store.manifests.delete(APP, IMAGE.digest)
 
@@ -431,7 +457,7 @@ class Holding:
         self.go_on.wait(10)
 
 
-@pytest.mark.parametrize("change", [push_other, confirm_other, delete_tag, delete_manifest])
+@pytest.mark.parametrize("change", [push_other, confirm_other, delete_tag, retract, delete_manifest])
 async def test_a_cancelled_change_is_not_hidden_by_memory(
     store: Store, change: Callable[[Store], Coroutine[None, None, None]]
 ) -> None:

@@ -550,15 +550,19 @@ async def test_the_catalog_comes_in_pages_in_order(store: Store) -> None:
     for name in names:
         await put_blob(store, Repository(RepositoryName(name)), DATA)
     await put_blob(store, NGINX, DATA)
+    hidden = [Repository(RepositoryName(f"team/app{number}/hidden")) for number in range(10)]
+    for repository in hidden:
+        await put_blob(store, repository, DATA)
     expected = sorted([*names, "docker.io/library/nginx"])
     seen: list[str] = []
     more = True
     while more:
-        page, more = await store.catalog(Page(4, seen[-1] if seen else ""), ["docker.io"])
+        page, more = await store.catalog(Page(4, seen[-1] if seen else ""), lambda found: found not in hidden)
         seen += page
     assert seen == expected
-    assert await store.catalog(Page(0), []) == ([], True)
-    assert await store.catalog(Page(5, "zz"), []) == ([], False)
+    assert await store.catalog(Page(0), lambda _: True) == ([], True)
+    assert await store.catalog(Page(0), lambda _: False) == ([], False)
+    assert await store.catalog(Page(5, "zz"), lambda _: True) == ([], False)
 
 
 async def test_migrating_by_hand_does_it_once(root: Path) -> None:
