@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from ocispec import media_types
 from ocispec.descriptor import Descriptor
+from ocispec.digest import Digest
 from ocispec.manifest import Manifest
 from ocispec.platform import Platform
 
@@ -32,3 +33,16 @@ def lacking(manifest: Manifest, platforms: Sequence[Platform]) -> list[str]:
 
 def _is_manifest(entry: Descriptor) -> bool:
     return entry.media_type in media_types.MANIFESTS or not entry.media_type
+
+
+class Seen:
+    """What of an image has been met already: layers are shared between platforms, and a list may name one twice."""
+
+    def __init__(self) -> None:
+        self._digests: set[Digest] = set()
+
+    def is_new(self, piece: Descriptor) -> bool:
+        """Whether it is met for the first time; from now on it is not."""
+        known = len(self._digests)
+        self._digests.add(piece.digest)
+        return len(self._digests) > known

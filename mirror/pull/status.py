@@ -1,10 +1,10 @@
 """Whether an image is here, all of it: would a pull succeed if no upstream could be reached? Nobody is asked."""
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from mirror.pull.closure import blobs_of, lacking, manifests_of, role_of
+from mirror.pull.closure import Seen, blobs_of, lacking, manifests_of, role_of
 from mirror.pull.manifest import ManifestPulls
 from mirror.reading import read_manifest
 from mirror.routing import Place, owner
@@ -72,10 +72,10 @@ class _Look:
 
     def __init__(self, store: Store, status: Status, platforms: Sequence[Platform]) -> None:
         self._store, self._status, self._platforms = store, status, platforms
-        self._seen: set[Digest] = set()
+        self._seen = Seen()
 
     async def through(self, top: Descriptor) -> None:
-        todo = deque(self._fresh([top]))
+        todo = deque(filter(self._seen.is_new, [top]))
         while todo:
             entry = todo.popleft()
             found = await self._store.manifests.find(self._status.repository, entry.digest)
@@ -84,23 +84,16 @@ class _Look:
                 manifest = await read_manifest(found.body, found.media_type)
                 self._status.referrers += await self._count_referrers(entry.digest)
                 await self._add_blobs(manifest, entry.platform)
-                todo.extend(self._fresh(manifests_of(manifest, self._platforms)))
+                todo.extend(filter(self._seen.is_new, manifests_of(manifest, self._platforms)))
 
     async def _add_blobs(self, manifest: Manifest, platform: Platform | None) -> None:
         for role, blob in blobs_of(manifest, self._platforms):
-            for entry in self._fresh([blob]):
-                size = await self._store.blobs.size(self._status.repository, entry.digest)
-                self._add(role, entry, entry.platform or platform, is_here=size is not None)
+            if self._seen.is_new(blob):
+                size = await self._store.blobs.size(self._status.repository, blob.digest)
+                self._add(role, blob, blob.platform or platform, is_here=size is not None)
 
     def _add(self, role: str, entry: Descriptor, platform: Platform | None, *, is_here: bool) -> None:
         self._status.parts.append(Part(role, entry.digest, entry.size, is_here, platform))
-
-    def _fresh(self, entries: Iterable[Descriptor]) -> Iterator[Descriptor]:
-        """Those that were not seen yet: layers are shared, and a list may name one twice."""
-        for entry in entries:
-            if entry.digest not in self._seen:
-                self._seen.add(entry.digest)
-                yield entry
 
     async def _count_referrers(self, subject: Digest) -> int:
         count, after, more = 0, None, True

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from mirror.pull.blob import BlobPulls
-from mirror.pull.closure import blobs_of, lacking, manifests_of, role_of
+from mirror.pull.closure import Seen, blobs_of, lacking, manifests_of, role_of
 from mirror.pull.download import Downloads
 from mirror.pull.manifest import ManifestPulls
 from mirror.pull.outcome import Outcome
@@ -127,7 +127,7 @@ class _Order:
 
     def __init__(self, pieces: _Pieces, image: ImageName, platforms: Sequence[Platform], report: Report) -> None:
         self._pieces, self._image, self._platforms, self._report = pieces, image, platforms, report
-        self._seen: set[Digest] = set()
+        self._seen = Seen()
         self._size = 0
         self._problems: list[str] = []
 
@@ -146,15 +146,11 @@ class _Order:
         self._problems += [problem for manifest in level for problem in lacking(manifest, self._platforms)]
         blobs: list[tuple[str, Descriptor]] = []
         while level:
-            blobs += [
-                found for manifest in level for found in blobs_of(manifest, self._platforms) if self._is_new(found[1])
-            ]
-            wanted = [
-                (role_of(child.media_type), child.digest, child.size)
-                for manifest in level
-                for child in manifests_of(manifest, self._platforms)
-                if self._is_new(child)
-            ]
+            found = [one for manifest in level for one in blobs_of(manifest, self._platforms)]
+            blobs += [(role, blob) for role, blob in found if self._seen.is_new(blob)]
+            children = [child for manifest in level for child in manifests_of(manifest, self._platforms)]
+            new = filter(self._seen.is_new, children)
+            wanted = [(role_of(child.media_type), child.digest, child.size) for child in new]
             level = await self._manifests(place, wanted)
         await _all(self._blob(place, role, blob) for role, blob in blobs)
 
@@ -199,12 +195,6 @@ class _Order:
             return Step(Stage.FINISHED, self._image, "image", size=self._size)
         more = f" (and {len(self._problems) - 1} more)" if len(self._problems) > 1 else ""
         return Step(Stage.FAILED, self._image, "image", size=self._size, reason=self._problems[0] + more)
-
-    def _is_new(self, piece: Descriptor) -> bool:
-        """Layers are shared between platforms, and a list may name one twice."""
-        is_new = piece.digest not in self._seen
-        self._seen.add(piece.digest)
-        return is_new
 
 
 async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
