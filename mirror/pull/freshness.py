@@ -1,15 +1,20 @@
-"""How long a tag's answer is good for. Pure. (A digest's answer is good for ever.)"""
+"""How long what an upstream says of a tag is good for, in seconds. Pure. (Of a digest it is good for ever.)"""
 
 import re
-from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import lru_cache
 
+from mirror.config import Upstream
+from mirror.routing import spellings
+from ocispec.names import Reference, RepositoryName, Tag
+
 _REMEMBERED = 4096
-# Where cosign and others look for what belongs to a manifest whose registry has no referrers. Such tags are written
-# anew with each signature, so they must not be old.
+# Where cosign and others look for what belongs to a manifest whose registry has no referrers (distribution-spec,
+# "Referrers Tag Schema"). Such tags are written anew with each signature, so they must not be old; and whoever signs
+# has just asked whether there is one.
 _FALLBACK = re.compile(r"sha(256|512)-[0-9a-f]{64,128}(\.[a-z]+)?", re.ASCII)
 _FALLBACK_SECONDS = 30.0
+_NO_FALLBACK_SECONDS = 1.0
 
 
 def is_fresh(checked_at: float | None, now: float, ttl: float) -> bool:
@@ -21,14 +26,30 @@ def is_fresh(checked_at: float | None, now: float, ttl: float) -> bool:
     return checked_at is None or abs(now - checked_at) < ttl
 
 
-class TagTtls:
-    """Seconds that the tags of one upstream are good for: by the first pattern that fits `repository:tag`."""
+class Times:
+    """How long answers of one upstream are good for."""
 
-    def __init__(self, default: float, patterns: Mapping[str, float]) -> None:
-        self._default, self._patterns = default, patterns
-        self.of = lru_cache(_REMEMBERED)(self._of)
+    def __init__(self, config: Upstream) -> None:
+        self._config = config
+        self.ttl = lru_cache(_REMEMBERED)(self._ttl)
 
-    def _of(self, repository: str, tag: str) -> float:
-        fitting = (ttl for pattern, ttl in self._patterns.items() if fnmatchcase(f"{repository}:{tag}", pattern))
-        ttl = next(fitting, self._default)
-        return min(ttl, _FALLBACK_SECONDS) if _FALLBACK.fullmatch(tag) else ttl
+    def _ttl(self, repository: RepositoryName, tag: Tag) -> float:
+        """Where the tag points; by the first pattern that fits `repository:tag`."""
+        names = [f"{name}:{tag}" for name in spellings(self._config.host, repository)]
+        patterns = self._config.tag_ttls.items()
+        fitting = (ttl for pattern, ttl in patterns if any(fnmatchcase(name, pattern) for name in names))
+        ttl = next(fitting, self._config.tag_ttl)
+        return min(ttl, _FALLBACK_SECONDS) if _is_fallback(tag) else ttl
+
+    def grace(self, tag: Tag) -> float:
+        """For how long after its ttl a tag is served before it is asked about."""
+        return 0.0 if _is_fallback(tag) else self._config.stale_while_revalidate
+
+    def absence(self, reference: Reference) -> float:
+        """That there is nothing under this reference."""
+        ttl = self._config.negative_ttl
+        return min(ttl, _NO_FALLBACK_SECONDS) if _is_fallback(str(reference)) else ttl
+
+
+def _is_fallback(tag: str) -> bool:
+    return _FALLBACK.fullmatch(tag) is not None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cachetools import LRUCache
 
 from mirror.flights import Flights
-from mirror.pull.freshness import TagTtls, is_fresh
+from mirror.pull.freshness import Times, is_fresh
 from mirror.pull.outcome import Outcome
 from mirror.reading import read_manifest
 from mirror.routing import Place, owner
@@ -51,9 +51,7 @@ class ManifestPulls:
 
     def __init__(self, store: Store, upstreams: Mapping[str, UpstreamClient], clock: Callable[[], float]) -> None:
         self._store, self._upstreams, self._clock = store, upstreams, clock
-        self._ttls = {
-            host: TagTtls(upstream.config.tag_ttl, upstream.config.tag_ttls) for host, upstream in upstreams.items()
-        }
+        self._times = {host: Times(upstream.config) for host, upstream in upstreams.items()}
         self._absent, self._put_off = Remembered(clock), Remembered(clock)
         self._flights = Flights()
 
@@ -80,6 +78,12 @@ class ManifestPulls:
             return self._found(found, Outcome.HIT, repository)
         if self._absent.has(repository, reference):
             return self._pulled(repository, reference, None, Outcome.MISS)
+        return await self._asked(repository, reference, found)
+
+    async def _asked(
+        self, repository: Repository, reference: Reference, found: StoredManifest | None
+    ) -> PulledManifest:
+        """What the upstream says. Raises ManifestUnknown where that is no, UpstreamError where it cannot say."""
         try:
             if found is None or not isinstance(reference, Tag):
                 key = (repository, reference)
@@ -90,6 +94,11 @@ class ManifestPulls:
             # Docker Hub answers so for what does not exist; and whether it does is not for us to tell.
             log.info("the upstream refuses a manifest", extra={"repository": str(repository), "reason": str(error)})
             raise ManifestUnknown(str(error), detail={"reference": str(reference)}) from error
+        except UpstreamError:
+            if isinstance(reference, Tag) and await self._store.manifests.is_retracted(repository, reference):
+                # It has said that the tag is gone, and nothing else since.
+                return self._pulled(repository, reference, None, Outcome.STALE)
+            raise
 
     async def renew(self, repository: Repository, reference: Reference) -> StoredManifest | None:
         """What the upstream has under `reference` now, whatever its ttl, and kept; None where it has nothing.
@@ -118,11 +127,11 @@ class ManifestPulls:
     async def _revalidated(self, repository: Repository, tag: Tag, found: StoredManifest) -> PulledManifest:
         """Ask where the tag points now. An upstream that fails, or takes too long, leaves us with what we have."""
         upstream = self._upstreams[repository.upstream]
-        limit, overdue = upstream.config.revalidate_timeout, self._overdue(repository, tag, found)
-        if self._put_off.has(repository, tag) and overdue <= upstream.config.stale_if_error:
+        limit, keeps = upstream.config.revalidate_timeout, self.keeps(repository, tag, found)
+        if keeps and self._put_off.has(repository, tag):
             return self._found(found, Outcome.STALE, repository)
         flight = self._flights.begin((repository, tag), lambda: self._revalidate(repository, tag, found))
-        if overdue < upstream.config.stale_while_revalidate:
+        if self._overdue(repository, tag, found) < self._times[repository.upstream].grace(tag):
             return self._found(found, Outcome.STALE, repository)
         try:
             if not upstream.is_asked:  # and a flight of before may hang for a while yet
@@ -135,7 +144,7 @@ class ManifestPulls:
             reason = str(error) or f"the upstream did not answer within {limit:g} s"
             if isinstance(error, TimeoutError):
                 upstream.suspect(reason)
-            if overdue > upstream.config.stale_if_error:
+            if not keeps:
                 raise error if isinstance(error, UpstreamError) else UpstreamTimedOut(reason) from error
             self._put_off.add(repository, tag, _PUT_OFF_SECONDS)
             log.warning("serving a stale tag", extra={"repository": str(repository), "tag": tag, "reason": reason})
@@ -154,15 +163,24 @@ class ManifestPulls:
     async def _ask(
         self, repository: Repository, tag: Tag, found: StoredManifest, may_fetch: Callable[[], None]
     ) -> StoredManifest | None:
-        """Where the tag points by its upstream, fetched if it is not here and `may_fetch` does not raise."""
-        upstream = self._upstreams[repository.upstream]
+        """Where the tag points by its upstream, fetched if it is not here and `may_fetch` does not raise.
+
+        If it is gone, that is written down: it must not come back because the upstream fails after that.
+        """
+        current = await self._look(repository, tag, found, may_fetch)
+        if current is None:
+            await _kept(self._store.manifests.retract(repository, tag), repository)
+        return current
+
+    async def _look(
+        self, repository: Repository, tag: Tag, found: StoredManifest, may_fetch: Callable[[], None]
+    ) -> StoredManifest | None:
         try:
-            digest = await upstream.head_manifest(repository.name, tag)
+            digest = await self._upstreams[repository.upstream].head_manifest(repository.name, tag)
         except UpstreamBroken:
-            return await self._fetch(repository, tag)  # it does not do HEAD properly; GET tells
+            digest = None
         if digest is None:
-            self._absent.add(repository, tag, upstream.config.negative_ttl)
-            return None
+            return await self._fetch(repository, tag)  # registries that do not do HEAD properly are many; GET tells
         current = found if digest == found.digest else await self._store.manifests.find(repository, digest)
         if current is None:
             may_fetch()
@@ -182,7 +200,7 @@ class ManifestPulls:
         upstream = self._upstreams[repository.upstream]
         remote = await upstream.get_manifest(repository.name, reference)
         if remote is None:
-            self._absent.add(repository, reference, upstream.config.negative_ttl)
+            self._absent.add(repository, reference, self._times[repository.upstream].absence(reference))
             return None
         digest, manifest = await _checked(remote, reference)
         tag = reference if isinstance(reference, Tag) else None
@@ -198,7 +216,9 @@ class ManifestPulls:
     def _serves(self, repository: Repository, reference: Reference, found: StoredManifest) -> bool:
         if self._is_settled(repository, reference):
             return True
-        return is_fresh(found.checked_at, self._clock(), self._ttls[repository.upstream].of(repository.name, reference))
+        return is_fresh(
+            found.checked_at, self._clock(), self._times[repository.upstream].ttl(repository.name, reference)
+        )
 
     def _found(self, found: StoredManifest, outcome: Outcome, repository: Repository) -> PulledManifest:
         age = None if repository.is_hosted or found.checked_at is None else max(0.0, self._clock() - found.checked_at)
@@ -207,7 +227,7 @@ class ManifestPulls:
     def _overdue(self, repository: Repository, tag: Reference, found: StoredManifest) -> float:
         """For how many seconds a tag has not been fresh any more."""
         since = abs(self._clock() - found.checked_at) if found.checked_at is not None else 0.0
-        return since - self._ttls[repository.upstream].of(repository.name, tag)
+        return since - self._times[repository.upstream].ttl(repository.name, tag)
 
     @staticmethod
     def _pulled(

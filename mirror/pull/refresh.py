@@ -17,7 +17,7 @@ class Change(StrEnum):
     UNCHANGED = "unchanged"  # it points where it did
     MOVED = "moved"  # it points elsewhere now, and that is here
     NEW = "new"  # nothing was here, and now it is
-    GONE = "gone"  # the upstream has it no more; the copy here stays
+    GONE = "gone"  # the upstream has it no more; the copy here stays, by its digest
     REFUSED = "refused"  # the upstream does not let us see it any more; the copy here stays
     HOSTED = "hosted"  # it was pushed here: there is nobody to ask
 

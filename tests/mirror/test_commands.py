@@ -117,6 +117,9 @@ async def test_refresh(serving: Program, hub: FakeHub) -> None:
     gone, nothing = done.stderr.splitlines()
     assert gone == f"nginx:1: gone, the upstream has it no more; {AMD64.digest} stays here"
     assert nothing.startswith("nginx:nothing: failed: ")
+    hub.move_tag(NAME, "1", AMD64)
+    assert (await serving.run_aside("refresh", "nginx:1")).stdout == f"nginx:1: new, {AMD64.digest}\n"
+    hub.delete_tag(NAME, "1")
     done = await serving.run_aside("refresh", "--json", "nginx:1", "nginx:nothing")
     assert (done.returncode, done.stderr) == (1, "")
     assert [json.loads(line)["outcome"] for line in done.stdout.splitlines()] == ["gone", "failed"]
