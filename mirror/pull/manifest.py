@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -91,6 +92,28 @@ class ManifestPulls:
             log.info("the upstream refuses a manifest", extra={"repository": str(repository), "reason": str(error)})
             raise ManifestUnknown(str(error), detail={"reference": str(reference)}) from error
 
+    async def check(self, place: Place, reference: Reference) -> PulledManifest:
+        """`get`, for what nobody waits for: a tag is asked about whatever its ttl, unless it never moves; an upstream
+        that cannot say is an error; and nothing is fetched with the last pulls of a budget.
+
+        Raises ManifestUnknown, UpstreamError.
+        """
+        repository = owner(place, self._store.repositories)
+        found = await self._store.manifests.find(repository, reference)
+        if found is not None and self._never_moves(repository, reference):
+            return self._found(found, Outcome.HIT, repository)
+        if repository.is_hosted:
+            return await self.get(place, reference)
+        spare = self._upstreams[repository.upstream].spare
+        if isinstance(reference, Digest):
+            spare()
+            return await self.get(place, reference)
+        current = await self._ask(repository, reference, found, spare)
+        if current is not None:
+            self._absent.remove(repository, reference)
+        same = found is not None and current is not None and current.digest == found.digest
+        return self._pulled(repository, reference, current, Outcome.REVALIDATED if same else Outcome.MISS)
+
     async def renew(self, repository: Repository, reference: Reference) -> StoredManifest | None:
         """What the upstream has under `reference` now, whatever its ttl, and kept; None where it has nothing.
 
@@ -152,7 +175,7 @@ class ManifestPulls:
         return await self._ask(repository, tag, found, self._upstreams[repository.upstream].spare)
 
     async def _ask(
-        self, repository: Repository, tag: Tag, found: StoredManifest, may_fetch: Callable[[], None]
+        self, repository: Repository, tag: Tag, found: StoredManifest | None, may_fetch: Callable[[], None]
     ) -> StoredManifest | None:
         """Where the tag points by its upstream, fetched if it is not here and `may_fetch` does not raise."""
         upstream = self._upstreams[repository.upstream]
@@ -163,7 +186,8 @@ class ManifestPulls:
         if digest is None:
             self._absent.add(repository, tag, upstream.config.negative_ttl)
             return None
-        current = found if digest == found.digest else await self._store.manifests.find(repository, digest)
+        is_same = found is not None and digest == found.digest
+        current = found if is_same else await self._store.manifests.find(repository, digest)
         if current is None:
             may_fetch()
             # By digest, so that a tag that moves once more meanwhile cannot mix two answers.
@@ -194,6 +218,11 @@ class ManifestPulls:
         return (
             repository.is_hosted or isinstance(reference, Digest) or self._upstreams[repository.upstream].config.offline
         )
+
+    def _never_moves(self, repository: Repository, reference: Reference) -> bool:
+        if self._is_settled(repository, reference):
+            return True
+        return math.isinf(self._ttls[repository.upstream].of(repository.name, reference))
 
     def _serves(self, repository: Repository, reference: Reference, found: StoredManifest) -> bool:
         if self._is_settled(repository, reference):
