@@ -1,15 +1,18 @@
 """The command `mirror`. What a command needs is imported when it runs, so that `--help` is quick."""
 
+import json
 import os
 import sys
+import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from mirror import __version__
-from mirror.commands import images
-from mirror.commands.options import ConfigOption
+from mirror.commands import images, running, shells
+from mirror.commands.options import ConfigOption, JsonOption
 from mirror.errors import StartError
 from storage.errors import StorageError
 
@@ -37,7 +40,7 @@ def root(
 
 
 @cli.command()
-def serve(config: ConfigOption = None) -> None:
+def serve(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Run the server until SIGTERM. Prints `listening on http://…` when it is ready; logs go to standard error.
 
     Example: mirror serve --config /etc/registry-mirror/config.toml
@@ -53,13 +56,22 @@ def serve(config: ConfigOption = None) -> None:
     logs.configure(loaded.log, outlet)
     try:
         with naming_the_holder(loaded.storage.root):
-            asyncio.run(app.serve(loaded, outlet))
+            asyncio.run(app.serve(loaded, outlet, _announcing(as_json)))
     finally:
         outlet.close()
 
 
+def _announcing(as_json: bool) -> Callable[[str], None]:
+    """Says, once, where the server listens."""
+
+    def announce(url: str) -> None:
+        print(json.dumps({"listening": url}) if as_json else f"listening on {url}", flush=True)
+
+    return announce
+
+
 @cli.command()
-def migrate(config: ConfigOption = None) -> None:
+def migrate(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Make the store's index, or bring it up to date. `serve` does it too; the store must not be in use.
 
     Example: mirror migrate --config /etc/registry-mirror/config.toml
@@ -71,11 +83,14 @@ def migrate(config: ConfigOption = None) -> None:
     root = load_config(config, os.environ).storage.root
     with naming_the_holder(root):
         changed = migrate_store(root)
-    typer.echo(f"{root}: the index {'is up to date now' if changed else 'was up to date'}")
+    if as_json:
+        typer.echo(json.dumps({"store": str(root.absolute()), "changed": changed}))
+    else:
+        typer.echo(f"{root}: the index {'is up to date now' if changed else 'was up to date'}")
 
 
 @cli.command("check-config")
-def check_config(config: ConfigOption = None) -> None:
+def check_config(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Check the configuration and print what is in effect, secrets masked. Exits 2 where something is wrong.
 
     Example: MIRROR_SERVER__LISTEN=[::]:5000 mirror check-config --config config.toml
@@ -85,7 +100,10 @@ def check_config(config: ConfigOption = None) -> None:
     loaded = load_config(config, os.environ)
     for upstream in loaded.upstreams.values():
         upstream.read_password()
-    typer.echo(to_toml(loaded), nl=False)
+    for section in loaded.warm:
+        section.check_file()
+    shown = to_toml(loaded)
+    typer.echo(json.dumps(tomllib.loads(shown)) + "\n" if as_json else shown, nl=False)
 
 
 @cli.command()
@@ -123,7 +141,7 @@ def wire(
         typer.echo(report.listed(root, files) if as_json else report.printed(root, files), nl=False)
 
 
-for command in (images.refresh, images.status, images.warm):
+for command in (images.refresh, images.status, images.warm, running.server, shells.completion):
     cli.command()(command)
 
 

@@ -17,7 +17,10 @@ from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
 from mirror.config import Config
-from mirror.control.keys import COMMANDS, Commands
+from mirror.control.guard import is_local
+from mirror.control.keys import COMMANDS, LOCAL, Commands
+from mirror.control.orders import Orders
+from mirror.control.routes import of_port
 from mirror.control.server import control_socket
 from mirror.discovery.lists import Lists
 from mirror.errors import ListenError, StartError
@@ -35,6 +38,7 @@ from mirror.pull.download import Downloads
 from mirror.pull.manifest import ManifestPulls
 from mirror.pull.prefetch import Prefetch
 from mirror.pull.refresh import Refreshes
+from mirror.pull.schedule import Schedules
 from mirror.pull.status import Statuses
 from mirror.pull.warm import Warming
 from mirror.push.manifest import ManifestPushes
@@ -100,13 +104,20 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             lists=lists,
             deletions=Deletions(store),
         )
-        app[COMMANDS] = Commands(
+        for section in config.warm:
+            section.check_file()
+        pulls = (names, store, manifest_pulls, blob_pulls, downloads)
+        app[COMMANDS] = commands = Commands(
             names=names,
             refreshes=Refreshes(store, manifest_pulls),
             statuses=Statuses(store, manifest_pulls),
-            warming=Warming(names, store, manifest_pulls, blob_pulls, downloads),
+            warming=Warming.by_command(*pulls),
+            schedules=Schedules(config.warm, Warming.behind(*pulls), clock),
+            orders=Orders(),
         )
-        app.add_routes(routes())
+        stack.push_async_callback(commands.close)
+        app[LOCAL] = is_local(config.server.listen.host, config.server.external_url)
+        app.add_routes([*routes(), *of_port()])
         app[DRAIN] = drain
         app.on_response_prepare.append(signing(drain))
         yield app
@@ -144,6 +155,7 @@ async def serving(config: Config, log_stream: Stream | None = None) -> AsyncIter
             async with control_socket(Layout(config.storage.root).control, app[COMMANDS], url):
                 yield url
             await site.stop()
+            await app[COMMANDS].close()
             if left := await app[DRAIN].finished(config.server.drain_timeout):
                 log.warning("cut what was still under way", extra={"requests": left})
         finally:
@@ -177,8 +189,11 @@ def _warn_of_shared_accounts(config: Config) -> None:
         log.warning("everyone who reaches this server may pull what its accounts may pull", extra={"upstreams": shared})
 
 
-async def serve(config: Config, log_stream: Stream) -> None:
-    """Serve until SIGTERM or SIGINT. A second signal ends the waiting for requests under way."""
+async def serve(config: Config, log_stream: Stream, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT; `announce` is told the URL as soon as there is one.
+
+    A second signal ends the waiting for requests under way.
+    """
     if HttpRequestParser is HttpRequestParserPy:
         raise StartError(
             "aiohttp runs without its C parser, which is not safe to serve with: AIOHTTP_NO_EXTENSIONS is set"
@@ -186,7 +201,7 @@ async def serve(config: Config, log_stream: Stream) -> None:
     _raise_file_limit()
     gc.freeze()  # what is loaded now stays: the collector need not look at it again and again
     stop = asyncio.Event()
-    serving_task = asyncio.create_task(_serve_until(config, log_stream, stop))
+    serving_task = asyncio.create_task(_serve_until(config, log_stream, announce, stop))
     loop = asyncio.get_running_loop()
 
     def on_signal() -> None:
@@ -201,9 +216,11 @@ async def serve(config: Config, log_stream: Stream) -> None:
         await serving_task
 
 
-async def _serve_until(config: Config, log_stream: Stream, stop: asyncio.Event) -> None:
+async def _serve_until(
+    config: Config, log_stream: Stream, announce: Callable[[str], None], stop: asyncio.Event
+) -> None:
     async with serving(config, log_stream) as url:
-        print(f"listening on {url}", flush=True)
+        announce(url)
         await stop.wait()
         log.info("stopping: no new requests, waiting for those under way")
     log.info("stopped")

@@ -36,14 +36,18 @@ from mirror.values import (
     Helper,
     Host,
     Hosts,
+    Images,
     Listen,
     OptionalUrl,
     Pattern,
     Patterns,
+    Platforms,
     listed,
+    parse_image,
     repository_pattern,
     tag_pattern,
 )
+from ocispec.image import listed_images
 
 _PREFIX = "MIRROR_"
 _UPSTREAMS = f"{_PREFIX}UPSTREAMS_"
@@ -191,6 +195,39 @@ class Upstream(Account):
         return super().read_password()
 
 
+class Warm(Section):
+    """Images that are kept fresh before anybody asks for them."""
+
+    images: Images = ()
+    file: Path | None = None
+    platforms: Platforms = ()
+    every: Annotated[Duration, Field(ge=60)] = 6 * 3600.0
+
+    @whole(mode="after")
+    def _check_images(self) -> "Warm":
+        if not self.images and self.file is None:
+            raise ValueError("name some images, or a file that does")
+        return self
+
+    def read_file(self) -> list[str]:
+        """What the file names, unchecked. Blocking; raises ConfigError."""
+        if self.file is None:
+            return []
+        try:
+            return listed_images(self.file.read_text())
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+            raise ConfigError(f"warm: file {self.file}: {reason}") from None
+
+    def check_file(self) -> None:
+        """At start, so that a mistake is found by whoever made it. Blocking; raises ConfigError."""
+        for line in self.read_file():
+            try:
+                parse_image(line)
+            except ValueError as error:
+                raise ConfigError(f"warm: file {self.file}: {error}") from None
+
+
 class Log(Section):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
@@ -221,6 +258,7 @@ class Config(Section):
     registry: Registry = Registry()
     hosted: Hosted = Hosted()
     upstreams: dict[str, Upstream] = {}
+    warm: tuple[Warm, ...] = ()
     log: Log = Log()
 
     @whole(mode="before")
@@ -326,6 +364,8 @@ def _explain(error: ValidationError, file: str, laid: Mapping[tuple[str, ...], s
                 text = f"unknown key; there are: {', '.join(_known_beside(path))}"
             case "missing":
                 text = "missing"
+            case "tuple_type" if path == ("warm",):
+                text = "must be a list of sections: write [[warm]], in double brackets"
             case "model_type" | "dict_type":
                 text = "must be a section" + (", such as [upstreams.ghcr]" if path[0] == "upstreams" else "")
             case _:
@@ -338,6 +378,8 @@ def _known_beside(path: Sequence[str]) -> list[str]:
     """The keys that the section of an unknown one has."""
     if path[0] == "upstreams":
         return _keys(Account if len(path) > 4 else Upstream)
+    if path[0] == "warm":
+        return _keys(Warm)
     return _keys(Config.model_fields[path[0]].annotation if len(path) > 1 else Config)
 
 

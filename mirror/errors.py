@@ -18,4 +18,6 @@ class ListenError(StartError):
 
 
 class NoServer(StartError):
-    """There is no server to give a command to."""
+    """There is no server to give a command to, or none that takes it: nothing is known of what was asked about."""
+
+    exit_code = 3

@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainSerializer
+
+from ocispec.errors import RegistryError
+from ocispec.image import ImageName
+from ocispec.platform import Platform
 
 DOCKER_HUB = "docker.io"
 # Docker Hub answers to all of these; clients send whichever they were configured with.
@@ -163,6 +167,27 @@ def known_host(host: str) -> str:
     return _ALIASES.get(host.lower(), host.lower())
 
 
+def parse_image(value: object) -> ImageName:
+    """`nginx:1.27`, `ghcr.io/org/app:tag` → what is meant; raises ValueError."""
+    try:
+        return value if isinstance(value, ImageName) else ImageName.parse(str(value))
+    except RegistryError as error:
+        raise ValueError(f"{str(value)[:300]!r} is not the name of an image: {error}") from None
+
+
+def _platform(value: object) -> Platform:
+    try:
+        return value if isinstance(value, Platform) else Platform.parse(str(value))
+    except RegistryError as error:
+        raise ValueError(str(error)) from None
+
+
+Image = Annotated[InstanceOf[ImageName], BeforeValidator(parse_image), PlainSerializer(str)]
+Images = Annotated[tuple[Image, ...], BeforeValidator(listed)]
+Platforms = Annotated[
+    tuple[Annotated[InstanceOf[Platform], BeforeValidator(_platform), PlainSerializer(str)], ...],
+    BeforeValidator(listed),
+]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 Size = Annotated[int, BeforeValidator(parse_size)]
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]

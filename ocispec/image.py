@@ -37,6 +37,12 @@ class ImageName:
         return f"{host}{self.repository}{'@' if isinstance(self.reference, Digest) else ':'}{self.reference}"
 
 
+def listed_images(text: str) -> list[str]:
+    """What a list of images names, one a line; `#` begins a comment."""
+    said = (line.partition("#")[0].strip() for line in text.splitlines())
+    return [line for line in said if line]
+
+
 def _split(text: str) -> tuple[str | None, str]:
     """The registry, where there is one with a port, and the rest."""
     host, slash, rest = text.partition("/")

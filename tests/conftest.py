@@ -8,7 +8,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partialmethod
@@ -215,7 +215,7 @@ class RunningMirror:
 PLAIN = {"prefetch": "off", "negative_ttl": 0}
 
 
-def config_for(hub: FakeHub, root: Path, **sections: Mapping[str, Any]) -> Config:
+def config_for(hub: FakeHub, root: Path, **sections: Any) -> Config:
     """The configuration of a server before `hub`; `sections` are laid over it: `registry={"upload_ttl": "1h"}`.
 
     `upstream` is that of the hub, `upstreams` are more of them.
@@ -239,6 +239,7 @@ def config_for(hub: FakeHub, root: Path, **sections: Mapping[str, Any]) -> Confi
                 "dockerhub": docker_hub,
                 **{name: {**PLAIN, **upstream} for name, upstream in sections.get("upstreams", {}).items()},
             },
+            "warm": sections.get("warm", ()),
             "log": sections.get("log", {}),
         }
     )
@@ -280,7 +281,7 @@ async def server(hub: FakeHub, tmp_path: Path, clock: Clock) -> AsyncIterator[Se
     """
     async with AsyncExitStack() as stack:
 
-        async def start(root: Path | None = None, **sections: Mapping[str, Any]) -> RunningMirror:
+        async def start(root: Path | None = None, **sections: Any) -> RunningMirror:
             config = config_for(hub, root or tmp_path / f"mirror-{os.urandom(4).hex()}", **sections)
             return await stack.enter_async_context(running(config, clock))
 

@@ -1,8 +1,7 @@
-"""Talk to the running server through the control socket of its store."""
+"""Talk to a running server: through the control socket of its store, or at its URL."""
 
 import json
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse
@@ -10,24 +9,32 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+from mirror.commands.lines import Line, SocketLine, UrlLine
 from mirror.config import load_config
 from mirror.errors import NoServer
 from storage.errors import StoreInUse
-from storage.layout import Layout
 
-# For what a command can do without.
-_PATIENCE_SECONDS = 5.0
+# What the server says may take it as long as its upstreams; what a command can do without may not.
+_PATIENCE_SECONDS, _SHORT_PATIENCE_SECONDS = 300.0, 5.0
+# Which version of what servers say is understood here.
+_API = 1
+_MAX_ERROR_BYTES = 64 * 1024
 
 
 class Refused(Exception):
-    """The server's answer is an error; the text is its message."""
+    """The server's answer is an error; the text is its message. `is_final`: the fault is in what was asked for, and not
+    in what befell the server."""
+
+    def __init__(self, message: str, *, is_final: bool) -> None:
+        super().__init__(message)
+        self.is_final = is_final
 
 
 class Server:
-    """The server that runs on a store. Raises NoServer where none does."""
+    """A running server. Whatever is asked of it raises NoServer where it does not answer, or takes no such command."""
 
-    def __init__(self, root: Path, how_to_start: str = "mirror serve", timeout: float | None = None) -> None:
-        self._root, self._how_to_start, self._timeout = root, how_to_start, timeout
+    def __init__(self, line: Line, patience_seconds: float = _PATIENCE_SECONDS) -> None:
+        self._line, self._patience = line, patience_seconds
 
     def get(self, path: str, **query: str | list[str]) -> dict[str, Any]:
         """The whole answer; raises Refused."""
@@ -39,7 +46,7 @@ class Server:
 
     def follow(self, path: str, order: Mapping[str, object]) -> Iterator[dict[str, Any]]:
         """The lines of an answer, as they come, but for the one that says that it is done; raises Refused."""
-        with self._answer("POST", path, order) as answer:
+        with self._answer("POST", path, order, patience=None) as answer:
             while line := answer.readline():
                 found = json.loads(line)
                 if found["event"] == "done":
@@ -48,53 +55,94 @@ class Server:
             raise ConnectionError  # what breaks off looks like the end
 
     def _whole(self, method: str, path: str, order: Mapping[str, object] | None) -> dict[str, Any]:
-        with self._answer(method, path, order) as answer:
+        with self._answer(method, path, order, self._patience) as answer:
             found: dict[str, Any] = json.loads(answer.read())
             return found
 
     @contextmanager
-    def _answer(self, method: str, path: str, order: Mapping[str, object] | None) -> Iterator[HTTPResponse]:
-        connection = _Connection(self._connect())
+    def _answer(
+        self, method: str, path: str, order: Mapping[str, object] | None, patience: float | None
+    ) -> Iterator[HTTPResponse]:
+        connection = self._line.connect()
         try:
-            connection.request(method, f"/api/v1/{path}", None if order is None else json.dumps(order))
-            answer = connection.getresponse()
+            if not self._line.is_known:
+                self._check_kind(connection)
+            answer = _ask(connection, method, path, order, self._patience, patience)
             if answer.status != 200:
-                raise Refused(json.loads(answer.read())["errors"][0]["message"])
+                raise self._refusal(answer)
             yield answer
-        except (HTTPException, ConnectionError):
-            raise NoServer(f"the server on {self._root.absolute()} ended before it had answered") from None
+        except TimeoutError:
+            raise NoServer(f"{self._line.name} does not answer within {self._patience:g} s") from None
+        except (HTTPException, OSError):
+            raise NoServer(f"{self._line.name} ended before it had answered") from None
         finally:
             connection.close()
 
-    def _connect(self) -> socket.socket:
-        path, root = Layout(self._root).control, self._root.absolute()
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        connection.settimeout(self._timeout)
-        try:
-            connection.connect(str(path))
-        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError):
-            connection.close()
-            raise NoServer(f"no server is running on {root}; start one with: {self._how_to_start}") from None
-        except OSError as error:
-            connection.close()
-            reason = error.strerror or str(error)
-            owner = f"; it belongs to user {path.stat().st_uid}" if isinstance(error, PermissionError) else ""
-            raise NoServer(f"cannot give commands to the server on {root}: {path}: {reason}{owner}") from None
-        return connection
+    def _check_kind(self, connection: HTTPConnection) -> None:
+        """Whether what answers at a URL is a server of ours, and one that is not too old. Raises NoServer."""
+        answer = _ask(connection, "GET", "server", None, self._patience, self._patience)
+        said = _object(answer)
+        if answer.status == 200 and isinstance(said.get("api"), int):
+            if said["api"] != _API:
+                raise NoServer(f"{self._line.name} is of another version, which takes other commands")
+            return
+        if answer.status == 404 and _first_error(said).get("code") == "NOT_FOUND":
+            raise NoServer(f"{self._line.name} is too old to take commands by its port")
+        raise NoServer(f"{self._line.name} is not a server of this kind (it answers {answer.status})")
+
+    def _refusal(self, answer: HTTPResponse) -> Exception:
+        """What it means for the command that the server did not do it."""
+        error = _first_error(_object(answer))
+        message = str(error.get("message") or f"it answers {answer.status}")
+        if error.get("code") == "DENIED":
+            return NoServer(f"{self._line.name}: {message}")
+        if error.get("code") == "NOT_FOUND":
+            return NoServer(f"{self._line.name} is too old for this command")
+        return Refused(message, is_final=answer.status < 500)
 
 
-class _Connection(HTTPConnection):
-    """HTTP over a socket that is connected already."""
+def _ask(
+    connection: HTTPConnection,
+    method: str,
+    path: str,
+    order: Mapping[str, object] | None,
+    patience: float,
+    afterwards: float | None,
+) -> HTTPResponse:
+    """The head of an answer that may take `patience` seconds; between the pieces of its body `afterwards` may pass."""
+    if connection.sock is None:  # the other end has closed it after the last answer
+        connection.connect()
+    line = connection.sock
+    line.settimeout(patience)
+    body = None if order is None else json.dumps(order)
+    headers = {} if body is None else {"Content-Type": "application/json"}
+    connection.request(method, f"/api/v1/{path}", body, headers)
+    answer = connection.getresponse()
+    line.settimeout(afterwards)
+    return answer
 
-    def __init__(self, connected: socket.socket) -> None:
-        super().__init__("localhost")
-        self.sock = connected
+
+def _object(answer: HTTPResponse) -> dict[str, Any]:
+    """The JSON object that an answer is; an empty one for any other body."""
+    try:
+        found = json.loads(answer.read(_MAX_ERROR_BYTES))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
-def server_of(config: Path | None) -> Server:
-    """The server that a configuration means. Raises ConfigError."""
+def _first_error(said: Mapping[str, Any]) -> Mapping[str, Any]:
+    errors = said.get("errors")
+    first = errors[0] if isinstance(errors, list) and errors else None
+    return first if isinstance(first, dict) else {}
+
+
+def server_of(config: Path | None, url: str | None = None) -> Server:
+    """The server at a URL, or else the one that a configuration means. Raises ConfigError."""
+    if url:
+        return Server(UrlLine(url))
     root = load_config(config, os.environ).storage.root
-    return Server(root, f"mirror serve --config {config}" if config else "mirror serve")
+    return Server(SocketLine(root, f"mirror serve --config {config}" if config else "mirror serve"))
 
 
 @contextmanager
@@ -104,7 +152,7 @@ def naming_the_holder(root: Path) -> Iterator[None]:
         yield
     except StoreInUse as error:
         try:
-            url = Server(root, timeout=_PATIENCE_SECONDS).get("server")["url"]
-        except (NoServer, Refused, TimeoutError):
+            url = Server(SocketLine(root), _SHORT_PATIENCE_SECONDS).get("server")["url"]
+        except (NoServer, Refused):
             raise error from None
         raise StoreInUse(f"{error}, which serves {url}") from None

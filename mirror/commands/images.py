@@ -1,4 +1,4 @@
-"""Commands about images, which the running server carries out: refresh, status, warm.
+"""Commands about images, which a running server carries out: refresh, status, warm.
 
 What a command needs is imported when it runs, so that `--help` is quick.
 """
@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
-from mirror.commands.options import ConfigOption, JsonOption, PlatformOption, parse_image, parse_platforms
+from mirror.commands.options import ConfigOption, JsonOption, PlatformOption, ServerOption, parse_image, parse_platforms
+from mirror.errors import NoServer
+from ocispec.image import listed_images
 
 _REF = "An image, such as nginx, nginx:1.27, ghcr.io/org/app:tag or repo@sha256:…"
 
@@ -18,21 +20,22 @@ _REF = "An image, such as nginx, nginx:1.27, ghcr.io/org/app:tag or repo@sha256:
 def refresh(
     references: Annotated[list[str], typer.Argument(metavar="REF...", help=_REF)],
     config: ConfigOption = None,
+    server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Ask the upstream where a tag points now, whatever its ttl, and fetch it if it has moved.
 
-    Exits 1 if there is one that could not be asked about, or that is gone.
+    Exits 1 if there is one that could not be asked about, or that is gone; 3 if no server takes the command.
 
     Example: mirror refresh nginx:1.27 ghcr.io/org/app:main
     """
     from mirror.commands import text
     from mirror.commands.client import Refused, server_of
 
-    images, server, failed = [parse_image(reference) for reference in references], server_of(config), False
+    images, asked, failed = [parse_image(reference) for reference in references], server_of(config, server), False
     for image in images:
         try:
-            done = server.post("refresh", {"image": str(image)})
+            done = asked.post("refresh", {"image": str(image)})
         except Refused as refusal:
             done = {"image": str(image), "outcome": "failed", "reason": str(refusal)}
         bad = done["outcome"] in ("failed", "gone", "refused")
@@ -45,11 +48,12 @@ def status(
     reference: Annotated[str, typer.Argument(metavar="REF", help=_REF)],
     platform: PlatformOption = None,
     config: ConfigOption = None,
+    server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Whether all of an image is here, so that it could be pulled with the network cut. Asks no upstream.
 
-    Exits 0 if it is, 1 if it is not.
+    Exits 0 if it is, 1 if it is not, 3 if no server could say.
 
     Example: mirror status nginx:1.27 --platform linux/amd64
     """
@@ -58,10 +62,10 @@ def status(
 
     image, platforms = parse_image(reference), parse_platforms(platform)
     try:
-        found = server_of(config).get("status", image=str(image), platform=[str(one) for one in platforms])
+        found = server_of(config, server).get("status", image=str(image), platform=[str(one) for one in platforms])
     except Refused as refusal:
         typer.echo(f"error: {image}: {refusal}", err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(1 if refusal.is_final else NoServer.exit_code) from None
     typer.echo(json.dumps(found) if as_json else text.status(found))
     raise typer.Exit(0 if found["complete"] else 1)
 
@@ -74,11 +78,12 @@ def warm(
     ] = None,
     platform: PlatformOption = None,
     config: ConfigOption = None,
+    server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Pull whole images into the store before anybody asks for them. Of pushed ones, look whether all is here.
 
-    Exits 1 if there is anything that could not be had, and names it.
+    Exits 1 if there is anything that could not be had, and names it; 3 if no server takes the command.
 
     Example: mirror warm nginx:1.27 --file images.txt --platform linux/amd64
     """
@@ -92,13 +97,13 @@ def warm(
         "images": [str(image) for image in images],
         "platforms": [str(one) for one in parse_platforms(platform)],
     }
-    steps = server_of(config).follow("warm", order)
+    steps = server_of(config, server).follow("warm", order)
     try:
         with reporter(as_json=as_json, live=sys.stdout.isatty()) as report:
             failed = [step for step in map(report, steps) if step["event"] == "failed"]
     except Refused as refusal:
         typer.echo(f"error: {refusal}", err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(1 if refusal.is_final else NoServer.exit_code) from None
     for step in failed:
         if step["role"] == "image":
             typer.echo(f"error: {step['image']}: {step['reason']}", err=True)
@@ -106,12 +111,10 @@ def warm(
 
 
 def _listed(file: Path | None) -> list[str]:
-    """The lines of a file that say something."""
+    """What a list of images names."""
     if file is None:
         return []
     try:
-        lines = (sys.stdin.read() if str(file) == "-" else file.read_text()).splitlines()
+        return listed_images(sys.stdin.read() if str(file) == "-" else file.read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"{file}: {getattr(error, 'strerror', None) or error}") from None
-    said = (line.partition("#")[0].strip() for line in lines)
-    return [line for line in said if line]

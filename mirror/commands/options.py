@@ -9,15 +9,30 @@ from ocispec.errors import RegistryError
 from ocispec.image import ImageName
 from ocispec.platform import Platform
 
+_USUAL_PLATFORMS = ["linux/amd64", "linux/arm64", "linux/arm/v7", "linux/arm/v6", "linux/386", "linux/ppc64le"]
+_USUAL_PLATFORMS += ["linux/riscv64", "linux/s390x", "windows/amd64"]
+
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", "-c", envvar="MIRROR_CONFIG", help="TOML file; without it the built-in defaults apply."),
+]
+ServerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        metavar="URL",
+        envvar="MIRROR_SERVER_URL",
+        help="Ask the server at this URL; without it, the one that runs on the store of the configuration.",
+    ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, an object a line.")]
 PlatformOption = Annotated[
     list[str] | None,
     typer.Option(
-        "--platform", metavar="OS/ARCH[/VARIANT]", help="Of an index, only this one; can be given several times."
+        "--platform",
+        metavar="OS/ARCH[/VARIANT]",
+        help="Of an index, only this one; can be given several times.",
+        autocompletion=lambda: _USUAL_PLATFORMS,
     ),
 ]
 

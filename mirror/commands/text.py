@@ -61,6 +61,26 @@ def status(found: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def server(found: Mapping[str, Any]) -> str:
+    """Who it is, as far as it says, and its schedules."""
+    facts = [("version", "version"), ("process", "pid"), ("url", "url")]
+    lines = [f"{name}: {found[key]}" for name, key in facts if key in found]
+    for number, schedule in enumerate(found["schedules"], 1):
+        lines += _schedule(number, schedule)
+    return "\n".join(lines) or "no schedules"
+
+
+def _schedule(number: int, schedule: Mapping[str, Any]) -> list[str]:
+    last = schedule["last"]
+    coming = "running now" if schedule["running"] else f"next at {schedule['next']}"
+    if last is None:
+        return [f"warm {number}: not run yet, {coming}"]
+    done = f"{last['images']} images, {last['failed']} failed, {amount(last['bytes'])} fetched"
+    head = f"warm {number}: {done}, at {last['started']} in {last['seconds']:.1f} s; {coming}"
+    problem = [f"  {last['problem']}"] if last["problem"] else []
+    return [head, *problem, *(f"  {one['image']}: {one['reason']}" for one in last.get("failures", []))]
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     lines = [head, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]

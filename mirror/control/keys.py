@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from mirror.control.orders import Orders
 from mirror.pull.refresh import Refreshes
+from mirror.pull.schedule import Schedules
 from mirror.pull.status import Statuses
 from mirror.pull.warm import Warming
 from mirror.routing import Names
@@ -18,8 +20,17 @@ class Commands:
     refreshes: Refreshes
     statuses: Statuses
     warming: Warming
+    schedules: Schedules
+    orders: Orders
+
+    async def close(self) -> None:
+        """Nothing more is done that nobody waits for, nor what takes long."""
+        await self.schedules.close()
+        await self.orders.close()
 
 
 COMMANDS = web.AppKey("commands", Commands)
 # Where this server can be reached by clients.
 URL = web.AppKey("url", str)
+# Whether only this machine can reach the port.
+LOCAL = web.AppKey("local", bool)

@@ -1,7 +1,7 @@
 """The control socket: where the running server takes commands. Whoever may open the file may give them.
 
 It is a unix socket in the root of the store, which the server holds: a socket that is there already is that of a server
-that was killed. What can be commanded cannot be commanded over the network.
+that was killed. The port takes some of the same (mirror/control/routes.py).
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from mirror.control import handlers
+from mirror.control import routes
 from mirror.control.keys import COMMANDS, URL, Commands
 from mirror.http.drain import Drain
 from mirror.http.middleware import answering
@@ -54,14 +54,7 @@ def application(commands: Commands, url: str) -> web.Application:
     """The API of commands. Its errors are those of the registry, in the same words."""
     app = web.Application(middlewares=[answering(Drain())])
     app[COMMANDS], app[URL] = commands, url
-    app.add_routes(
-        [
-            web.get("/api/v1/server", handlers.server),
-            web.get("/api/v1/status", handlers.status),
-            web.post("/api/v1/refresh", handlers.refresh),
-            web.post("/api/v1/warm", handlers.warm),
-        ]
-    )
+    app.add_routes(routes.of_socket())
     return app
 
 

@@ -1,6 +1,9 @@
 """What commands are answered with, as JSON."""
 
+from datetime import UTC, datetime
+
 from mirror.pull.refresh import Refreshed
+from mirror.pull.schedule import Run, State
 from mirror.pull.status import Part, Status
 from mirror.pull.warm import Step
 from ocispec.image import ImageName
@@ -56,6 +59,35 @@ def step(step: Step) -> dict[str, object]:
         "reason": step.reason,
     }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def schedule(state: State, *, with_names: bool) -> dict[str, object]:
+    """A `[[warm]]` section; the machine's own paths are left out, and without `with_names` what it wants, too."""
+    section, last = state.section, state.last
+    names = {"images": [str(image) for image in section.images]} if with_names else {}
+    return names | {
+        "platforms": [str(platform) for platform in section.platforms],
+        "every": section.every,
+        "running": state.is_running,
+        "next": _moment(state.next_at),
+        "last": None if last is None else _run(last, with_names=with_names),
+    }
+
+
+def _run(run: Run, *, with_names: bool) -> dict[str, object]:
+    failures = [{"image": image, "reason": reason} for image, reason in run.failed.items()]
+    return {
+        "started": _moment(run.started_at),
+        "seconds": round(run.seconds, 3),
+        "images": run.images,
+        "failed": len(failures),
+        "bytes": run.fetched,
+        "problem": run.problem,
+    } | ({"failures": failures} if with_names else {})
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _text(value: object) -> str | None:

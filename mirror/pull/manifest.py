@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
@@ -100,6 +101,28 @@ class ManifestPulls:
                 return self._pulled(repository, reference, None, Outcome.STALE)
             raise
 
+    async def check(self, place: Place, reference: Reference) -> PulledManifest:
+        """`get`, for what nobody waits for: a tag is asked about whatever its ttl, unless it never moves; an upstream
+        that cannot say is an error; and nothing is fetched with the last pulls of a budget.
+
+        Raises ManifestUnknown, UpstreamError.
+        """
+        repository = owner(place, self._store.repositories)
+        found = await self._store.manifests.find(repository, reference)
+        if found is not None and self._never_moves(repository, reference):
+            return self._found(found, Outcome.HIT, repository)
+        if repository.is_hosted:
+            return await self.get(place, reference)
+        spare = self._upstreams[repository.upstream].spare
+        if isinstance(reference, Digest):
+            spare()
+            return await self.get(place, reference)
+        current = await self._ask(repository, reference, found, spare)
+        if current is not None:
+            self._absent.remove(repository, reference)
+        same = found is not None and current is not None and current.digest == found.digest
+        return self._pulled(repository, reference, current, Outcome.REVALIDATED if same else Outcome.MISS)
+
     async def renew(self, repository: Repository, reference: Reference) -> StoredManifest | None:
         """What the upstream has under `reference` now, whatever its ttl, and kept; None where it has nothing.
 
@@ -161,7 +184,7 @@ class ManifestPulls:
         return await self._ask(repository, tag, found, self._upstreams[repository.upstream].spare)
 
     async def _ask(
-        self, repository: Repository, tag: Tag, found: StoredManifest, may_fetch: Callable[[], None]
+        self, repository: Repository, tag: Tag, found: StoredManifest | None, may_fetch: Callable[[], None]
     ) -> StoredManifest | None:
         """Where the tag points by its upstream, fetched if it is not here and `may_fetch` does not raise.
 
@@ -173,7 +196,7 @@ class ManifestPulls:
         return current
 
     async def _look(
-        self, repository: Repository, tag: Tag, found: StoredManifest, may_fetch: Callable[[], None]
+        self, repository: Repository, tag: Tag, found: StoredManifest | None, may_fetch: Callable[[], None]
     ) -> StoredManifest | None:
         try:
             digest = await self._upstreams[repository.upstream].head_manifest(repository.name, tag)
@@ -181,7 +204,8 @@ class ManifestPulls:
             digest = None
         if digest is None:
             return await self._fetch(repository, tag)  # registries that do not do HEAD properly are many; GET tells
-        current = found if digest == found.digest else await self._store.manifests.find(repository, digest)
+        is_same = found is not None and digest == found.digest
+        current = found if is_same else await self._store.manifests.find(repository, digest)
         if current is None:
             may_fetch()
             # By digest, so that a tag that moves once more meanwhile cannot mix two answers.
@@ -212,6 +236,11 @@ class ManifestPulls:
         return (
             repository.is_hosted or isinstance(reference, Digest) or self._upstreams[repository.upstream].config.offline
         )
+
+    def _never_moves(self, repository: Repository, reference: Reference) -> bool:
+        if self._is_settled(repository, reference):
+            return True
+        return math.isinf(self._times[repository.upstream].ttl(repository.name, reference))
 
     def _serves(self, repository: Repository, reference: Reference, found: StoredManifest) -> bool:
         if self._is_settled(repository, reference):

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from mirror.pull.attached import attached_to
 from mirror.pull.closure import Seen, blobs_of, lacking, manifests_of, role_of
 from mirror.pull.manifest import ManifestPulls
 from mirror.reading import read_manifest
@@ -19,8 +20,8 @@ from storage.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One piece of an image; `role` is index, manifest, config, layer or blob. Of a tag that is not here neither digest
-    nor size is known."""
+    """One piece of an image; `role` is index, manifest, referrer, config, layer or blob. Of a tag that is not here
+    neither digest nor size is known."""
 
     role: str
     digest: Digest | None
@@ -31,7 +32,8 @@ class Part:
 
 @dataclass(slots=True)
 class Status:
-    """What of an image is here. `problems` are what else would keep it from being pulled."""
+    """What of an image is here. `problems` are what else would keep it from being pulled; `referrers` is how many
+    manifests are here that are about it (mirror/pull/attached.py)."""
 
     repository: Repository
     parts: list[Part] = field(default_factory=list)
@@ -63,28 +65,41 @@ class Statuses:
         manifest = await read_manifest(found.body, found.media_type)
         status.problems += lacking(manifest, platforms)
         top = Descriptor(found.media_type, found.digest, len(found.body))
-        await _Look(self._store, status, platforms).through(top)
+        await _Look(self._store, self._manifests, status, platforms).through(top)
         return status
 
 
 class _Look:
-    """One look at all that a manifest refers to, each piece once."""
+    """One look at all that a manifest refers to, and at what is about it, each piece once."""
 
-    def __init__(self, store: Store, status: Status, platforms: Sequence[Platform]) -> None:
-        self._store, self._status, self._platforms = store, status, platforms
+    def __init__(self, store: Store, manifests: ManifestPulls, status: Status, platforms: Sequence[Platform]) -> None:
+        self._store, self._manifests, self._status, self._platforms = store, manifests, status, platforms
         self._seen = Seen()
 
     async def through(self, top: Descriptor) -> None:
-        todo = deque(filter(self._seen.is_new, [top]))
+        todo = deque((role_of(entry.media_type), entry) for entry in filter(self._seen.is_new, [top]))
         while todo:
-            entry = todo.popleft()
+            role, entry = todo.popleft()
             found = await self._store.manifests.find(self._status.repository, entry.digest)
-            self._add(role_of(entry.media_type), entry, entry.platform, is_here=found is not None)
-            if found is not None:
-                manifest = await read_manifest(found.body, found.media_type)
-                self._status.referrers += await self._count_referrers(entry.digest)
-                await self._add_blobs(manifest, entry.platform)
-                todo.extend(filter(self._seen.is_new, manifests_of(manifest, self._platforms)))
+            self._add(role, entry, entry.platform, is_here=found is not None)
+            if found is None:
+                continue
+            manifest = await read_manifest(found.body, found.media_type)
+            self._status.referrers += role == "referrer" and not manifest.is_index
+            await self._add_blobs(manifest, entry.platform)
+            for child in filter(self._seen.is_new, manifests_of(manifest, self._platforms)):
+                todo.append(("referrer" if role == "referrer" else role_of(child.media_type), child))
+            todo.extend(("referrer", about) for about in filter(self._seen.is_new, await self._attached(entry.digest)))
+
+    async def _attached(self, subject: Digest) -> list[Descriptor]:
+        """What is here about a manifest; a tag that leads to it has to be good without its upstream, too."""
+        attached = await attached_to(self._store, self._status.repository, subject)
+        self._status.problems += [
+            f"{one.tag} was confirmed too long ago to be served without its upstream"
+            for one in attached
+            if one.tag and one.found and not self._manifests.keeps(self._status.repository, one.tag, one.found)
+        ]
+        return [one.entry for one in attached]
 
     async def _add_blobs(self, manifest: Manifest, platform: Platform | None) -> None:
         for role, blob in blobs_of(manifest, self._platforms):
@@ -94,10 +109,3 @@ class _Look:
 
     def _add(self, role: str, entry: Descriptor, platform: Platform | None, *, is_here: bool) -> None:
         self._status.parts.append(Part(role, entry.digest, entry.size, is_here, platform))
-
-    async def _count_referrers(self, subject: Digest) -> int:
-        count, after, more = 0, None, True
-        while more:
-            page, more = await self._store.manifests.referrers(self._status.repository, subject, None, after)
-            count, after = count + len(page), page[-1].digest if page else None
-        return count

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from mirror.pull.attached import attached_to
 from mirror.pull.blob import BlobPulls
 from mirror.pull.closure import Seen, blobs_of, lacking, manifests_of, role_of
 from mirror.pull.download import Downloads
-from mirror.pull.manifest import ManifestPulls
+from mirror.pull.manifest import ManifestPulls, PulledManifest
 from mirror.pull.outcome import Outcome
 from mirror.pull.pulled import ArrivingBlob
 from mirror.reading import read_manifest
@@ -29,8 +30,8 @@ from ocispec.platform import Platform
 from storage.errors import StorageError, StoreUnavailable
 from storage.store import Store
 
-# Pieces on their way at a time, whoever gave the orders.
-_PIECES = 8
+# Pieces on their way at a time, of all that are wanted by command; and of what nobody waits for.
+_PIECES, _PIECES_BEHIND = 8, 2
 # Images of an order that are looked at at a time: the last layer of one need not hold up the others.
 _IMAGES = 4
 
@@ -45,8 +46,9 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something that happened to a piece of an image: an index, manifest, config, layer or blob; or to the `image`,
-    which is finished when all of its pieces are, and fails with any of them. `outcome` says where a piece came from."""
+    """Something that happened to a piece of an image: an index, manifest, referrer, config, layer or blob; or to the
+    `image`, which is finished when all of its pieces are, and fails with any of them. `outcome` says where a piece came
+    from."""
 
     stage: Stage
     image: ImageName
@@ -58,15 +60,30 @@ class Step:
 
 
 Report = Callable[[Step], Awaitable[None]]
+GetManifest = Callable[[Place, Reference], Awaitable[PulledManifest]]
 
 
 class Warming:
-    """Pulls whole images, a few pieces at a time."""
+    """Pulls whole images, `at_a_time` of their pieces; `get` is how manifests are got at."""
 
     def __init__(
-        self, names: Names, store: Store, manifests: ManifestPulls, blobs: BlobPulls, downloads: Downloads
+        self, names: Names, store: Store, get: GetManifest, blobs: BlobPulls, downloads: Downloads, at_a_time: int
     ) -> None:
-        self._names, self._pieces = names, _Pieces(store, manifests, blobs, downloads)
+        self._names, self._pieces = names, _Pieces(store, get, blobs, downloads, at_a_time)
+
+    @classmethod
+    def by_command(
+        cls, names: Names, store: Store, manifests: ManifestPulls, blobs: BlobPulls, downloads: Downloads
+    ) -> "Warming":
+        """As a client pulls, whose tag is good for a while."""
+        return cls(names, store, manifests.get, blobs, downloads, _PIECES)
+
+    @classmethod
+    def behind(
+        cls, names: Names, store: Store, manifests: ManifestPulls, blobs: BlobPulls, downloads: Downloads
+    ) -> "Warming":
+        """What nobody waits for: each tag is asked about, and the reserve of a budget is left alone."""
+        return cls(names, store, manifests.check, blobs, downloads, _PIECES_BEHIND)
 
     async def warm(self, images: Sequence[ImageName], platforms: Sequence[Platform], report: Report) -> None:
         """All of these images; of an index the entries for `platforms`, or all of them.
@@ -85,9 +102,9 @@ class Warming:
 class _Pieces:
     """Gets at one manifest or blob, when it is its turn."""
 
-    def __init__(self, store: Store, manifests: ManifestPulls, blobs: BlobPulls, downloads: Downloads) -> None:
-        self._store, self._manifests, self._blobs, self._downloads = store, manifests, blobs, downloads
-        self._turns = asyncio.Semaphore(_PIECES)
+    def __init__(self, store: Store, get: GetManifest, blobs: BlobPulls, downloads: Downloads, at_a_time: int) -> None:
+        self._store, self._get, self._blobs, self._downloads = store, get, blobs, downloads
+        self._turns = asyncio.Semaphore(at_a_time)
 
     async def manifest(
         self, place: Place, reference: Reference, started: Callable[[], Awaitable[None]]
@@ -97,10 +114,15 @@ class _Pieces:
             repository = owner(place, self._store.repositories)
             if not repository.is_hosted and await self._store.manifests.find(repository, reference) is None:
                 await started()
-            pulled = await self._manifests.get(place, reference)
+            pulled = await self._get(place, reference)
             found = pulled.manifest
             parsed = await read_manifest(found.body, found.media_type)
             return Descriptor(found.media_type, found.digest, len(found.body)), pulled.outcome, parsed
+
+    async def attached(self, place: Place, subject: Digest) -> list[Descriptor]:
+        """What is here about a manifest. Raises StorageError."""
+        repository = owner(place, self._store.repositories)
+        return [one.entry for one in await attached_to(self._store, repository, subject)]
 
     async def blob(self, place: Place, digest: Digest, started: Callable[[], Awaitable[None]]) -> Outcome:
         """Raises RegistryError, UpstreamError, StorageError."""
@@ -141,25 +163,38 @@ class _Order:
         await self._report(self._verdict())
 
     async def _pull(self, place: Place) -> None:
-        """The manifests, one level of indexes after the other, and then what they are made of."""
+        """The manifests, one level of indexes after the other, what is here about them, and then what all of these are
+        made of."""
         level = await self._manifests(place, [("manifest", self._image.reference, None)])
-        self._problems += [problem for manifest in level for problem in lacking(manifest, self._platforms)]
+        self._problems += [problem for _, manifest in level for problem in lacking(manifest, self._platforms)]
         blobs: list[tuple[str, Descriptor]] = []
         while level:
-            found = [one for manifest in level for one in blobs_of(manifest, self._platforms)]
-            blobs += [(role, blob) for role, blob in found if self._seen.is_new(blob)]
-            children = [child for manifest in level for child in manifests_of(manifest, self._platforms)]
-            new = filter(self._seen.is_new, children)
-            wanted = [(role_of(child.media_type), child.digest, child.size) for child in new]
+            wanted: list[tuple[str, Reference, int | None]] = []
+            for digest, manifest in level:
+                blobs += [found for found in blobs_of(manifest, self._platforms) if self._seen.is_new(found[1])]
+                children = [(role_of(child.media_type), child) for child in manifests_of(manifest, self._platforms)]
+                about = [("referrer", one) for one in await self._attached(place, digest)]
+                wanted += [(role, one.digest, one.size) for role, one in children + about if self._seen.is_new(one)]
             level = await self._manifests(place, wanted)
         await _all(self._blob(place, role, blob) for role, blob in blobs)
 
-    async def _manifests(self, place: Place, wanted: Iterable[tuple[str, Reference, int | None]]) -> list[Manifest]:
+    async def _attached(self, place: Place, subject: Digest) -> list[Descriptor]:
+        try:
+            return await self._pieces.attached(place, subject)
+        except StorageError as error:
+            await self._failed("referrer", None, None, error)
+            return []
+
+    async def _manifests(
+        self, place: Place, wanted: Iterable[tuple[str, Reference, int | None]]
+    ) -> list[tuple[Digest, Manifest]]:
         """Those that can be had."""
         found = await _all(self._manifest(place, *one) for one in wanted)
         return [manifest for manifest in found if manifest is not None]
 
-    async def _manifest(self, place: Place, role: str, reference: Reference, size: int | None) -> Manifest | None:
+    async def _manifest(
+        self, place: Place, role: str, reference: Reference, size: int | None
+    ) -> tuple[Digest, Manifest] | None:
         digest = reference if isinstance(reference, Digest) else None
         try:
             top, outcome, manifest = await self._pieces.manifest(
@@ -168,8 +203,8 @@ class _Order:
         except (RegistryError, UpstreamError, StorageError) as error:
             await self._failed(role, digest, size, error)
             return None
-        await self._finished(role_of(top.media_type), top, outcome)
-        return manifest
+        await self._finished(role if role == "referrer" else role_of(top.media_type), top, outcome)
+        return top.digest, manifest
 
     async def _blob(self, place: Place, role: str, blob: Descriptor) -> None:
         try:

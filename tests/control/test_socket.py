@@ -17,20 +17,13 @@ from tests.mirror.wire import layout
 
 async def test_it_says_who_it_is(mirror: RunningMirror) -> None:
     status, said = await command(mirror, "GET", "server")
-    assert (status, said) == (200, {"version": __version__, "pid": os.getpid(), "url": mirror.url})
+    assert (status, said) == (200, {"api": 1, "version": __version__, "pid": os.getpid(), "url": mirror.url})
 
 
 async def test_only_its_owner_may_use_it(mirror: RunningMirror) -> None:
     found = layout(mirror).control.stat()
     assert stat.S_ISSOCK(found.st_mode)
     assert stat.S_IMODE(found.st_mode) == 0o600
-
-
-@pytest.mark.parametrize("path", ["server", "status?image=nginx", "refresh", "warm", ""])
-@pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_the_port_takes_no_commands(mirror: RunningMirror, method: str, path: str) -> None:
-    answer = await mirror.request(method, f"/api/v1/{path}")
-    assert (answer.status, answer.json()["errors"][0]["code"]) == (404, "NOT_FOUND")
 
 
 async def test_the_socket_serves_no_content(mirror: RunningMirror) -> None:

@@ -1,11 +1,15 @@
 """Status says what is here, piece by piece, and asks nobody."""
 
 import json
+from typing import Any
 
 import pytest
 
+from mirror.pull.attached import tags_about
+from ocispec.digest import Digest
+from ocispec.names import Tag
 from tests.conftest import Answer, Clock, RunningMirror, Server
-from tests.control.commanding import refresh, status_of
+from tests.control.commanding import refresh, status_of, warm
 from tests.fakes.images import Image, digest_of, make_artifact, make_image, make_index
 from tests.fakes.upstream import FakeHub
 from tests.mirror.push.pushing import push_blob, push_image, put_manifest
@@ -152,8 +156,86 @@ async def test_a_tag_that_is_too_old_to_be_served_alone(hub: FakeHub, server: Se
     assert (await status_of(mirror, "nginx:1", "linux/amd64"))["complete"]
 
 
-async def test_what_is_complete_can_be_pulled_with_the_network_cut(hub: FakeHub, mirror: RunningMirror) -> None:
-    assert (await status_of(mirror, "nginx:1", "linux/amd64"))["complete"]
+SBOM, SIGNATURE = make_artifact("sbom", AMD64), make_artifact("signature", AMD64)
+
+
+def signature_tag(image: Image, suffix: str = "") -> str:
+    return image.digest.replace(":", "-") + suffix
+
+
+async def pull_all(mirror: RunningMirror, found: dict[str, Any], *tags: str) -> None:
+    """Everything that `status` has listed, as a client gets it."""
+    for tag in tags:
+        assert (await mirror.get(manifest(tag))).status == 200
+    for part in found["parts"]:
+        is_manifest = part["role"] in ("index", "manifest", "referrer")
+        answer = await mirror.get((manifest if is_manifest else blob)(part["digest"]))
+        assert (answer.status, digest_of(answer.body)) == (200, part["digest"])
+
+
+async def test_what_is_complete_can_be_pulled_with_the_network_cut(
+    hub: FakeHub, mirror: RunningMirror, clock: Clock
+) -> None:
+    """The image, what says that it is about it, and what is found by the tags that are made of its digest."""
+    tags = [signature_tag(AMD64, ".sig"), signature_tag(AMD64)]
+    hub.add_image(NAME, tags[0], SIGNATURE)
+    hub.add_index(NAME, tags[1], make_index([SBOM]))
+    for tag in tags:
+        assert (await mirror.get(manifest(tag))).status == 200
+    found = await status_of(mirror, "nginx:1", "linux/amd64")
+    missing = [(part["role"], part["digest"]) for part in found["parts"] if not part["present"]]
+    assert not found["complete"]
+    assert sorted(missing) == sorted(
+        [("referrer", SBOM.digest), ("config", SIGNATURE.config), *(("layer", layer) for layer in SIGNATURE.layers)]
+    )
+    assert (await warm(mirror, "nginx:1", platforms=("linux/amd64",)))[-1]["event"] == "finished"
+    found = await status_of(mirror, "nginx:1", "linux/amd64")
+    assert (found["complete"], found["missing"], found["referrers"]) == (True, 0, 2)
     await hub.stop()
-    assert (await mirror.get(manifest("1"))).status == 200
-    await pull(mirror, AMD64)
+    clock.advance(3600)
+    assert (await status_of(mirror, "nginx:1", "linux/amd64"))["complete"]
+    await pull_all(mirror, found, "1", *tags)
+
+
+async def test_what_is_not_complete_cannot_be_pulled_with_the_network_cut(hub: FakeHub, mirror: RunningMirror) -> None:
+    found = await status_of(mirror, "nginx:1")
+    assert not found["complete"]
+    await hub.stop()
+    for part in found["parts"]:
+        assert part["digest"] is not None
+        path = (manifest if part["role"] in ("index", "manifest") else blob)(part["digest"])
+        assert (await mirror.get(path)).status == (200 if part["present"] else 502)
+
+
+async def test_a_blob_of_what_refers_to_it_counts(mirror: RunningMirror) -> None:
+    await push_image(mirror, AMD64, "v1", "team/app")
+    await push_image(mirror, SBOM, "sbom", "team/app")
+    about = make_artifact("of the sbom", SBOM)
+    await push_image(mirror, about, "more", "team/app")
+    found = await status_of(mirror, "team/app:v1")
+    assert (found["complete"], found["referrers"]) == (True, 2)
+    assert (await mirror.delete(blob(about.layers[0], "team/app"))).status == 202
+    found = await status_of(mirror, "team/app:v1")
+    assert [part["digest"] for part in found["parts"] if not part["present"]] == [about.layers[0]]
+
+
+async def test_a_signature_that_is_too_old_to_be_served_alone(hub: FakeHub, server: Server, clock: Clock) -> None:
+    mirror = await server(upstream={"tag_ttls": {"*:1": "forever"}, "stale_if_error": "1m"})
+    hub.add_image(NAME, "1", AMD64)
+    hub.add_image(NAME, signature_tag(AMD64, ".sig"), SIGNATURE)
+    await warm(mirror, "nginx:1")
+    await warm(mirror, f"nginx:{signature_tag(AMD64, '.sig')}")
+    assert (await status_of(mirror, "nginx:1"))["complete"]
+    clock.advance(3600)
+    (problem,) = (await status_of(mirror, "nginx:1"))["problems"]
+    assert problem.startswith(signature_tag(AMD64, ".sig"))
+    await hub.stop()
+    assert (await mirror.get(manifest(signature_tag(AMD64, ".sig")))).status == 502, "as it said"
+
+
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_tags_about__are_tags(algorithm: str) -> None:
+    digest = Digest.of(b"", algorithm)
+    tags = tags_about(digest)
+    assert tags[0] == f"{algorithm}-{digest.hex[:64]}"
+    assert all(Tag.parse(tag) == tag for tag in tags)

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from typer.main import get_command
 
 from mirror import app  # noqa: F401 - so that every subclass of RegistryError there may be is known
-from mirror.config import Config, Section, Upstream, load_config
-from mirror.errors import ConfigError
+from mirror.__main__ import cli
+from mirror.config import Config, Section, Upstream, Warm, load_config
+from mirror.control.routes import of_port, of_socket
+from mirror.errors import ConfigError, NoServer
 from mirror.logs import Entry
 from mirror.pull.outcome import Outcome
 from mirror.pull.refresh import Change
@@ -24,6 +27,8 @@ ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = ["getting-started.md", "configuration.md", "clients.md", "errors.md", "operations.md", "commands.md"]
 REQUIRED, NONE = "required", "none"
+# A section that there may be several of, in double brackets.
+LIST = "[warm]"
 
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _CODE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -42,6 +47,8 @@ class Key(NamedTuple):
 
     @property
     def variable(self) -> str:
+        if self.section == LIST:
+            return NONE
         return f"MIRROR_{self.section}__{self.name}".upper().replace(".", "__")
 
 
@@ -78,13 +85,15 @@ def blocks(text: str, language: str) -> list[str]:
 
 
 def keys(model: type[Section] = Config, path: str = "") -> Iterator[Key]:
-    """Every key of the configuration; the sections of upstreams count as one, `upstreams.<name>`."""
+    """Every key of the configuration; the sections of upstreams count as one, `upstreams.<name>`; so does a list."""
     for name, field in model.model_fields.items():
         below = f"{path}.{name}".lstrip(".")
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from keys(field.annotation, below)
         elif field.annotation == dict[str, Upstream]:
             yield from keys(Upstream, f"{below}.<name>")
+        elif field.annotation == tuple[Warm, ...]:
+            yield from keys(Warm, LIST)
         else:
             yield Key(path, name, field.default, field.is_required())
 
@@ -113,6 +122,10 @@ def test_every_key_is_documented_and_no_other() -> None:
     assert sorted(documented) == sorted((key.section, key.name, key.variable) for key in keys())
 
 
+# What sections must have.
+MUST = {"upstreams.a": {"host": '"a.example"', "url": '"https://a.example"'}, LIST: {"file": '"images.txt"'}}
+
+
 @pytest.mark.parametrize("key", list(keys()), ids=lambda key: f"{key.section}.{key.name}")
 def test_default(key: Key, tmp_path: Path) -> None:
     """The default as it is written, put into a file, is the default."""
@@ -121,12 +134,14 @@ def test_default(key: Key, tmp_path: Path) -> None:
         assert written == (REQUIRED if key.required else NONE)
         return
     section = key.section.replace("<name>", "a")
-    must = {"host": '"a.example"', "url": '"https://a.example"'} if section == "upstreams.a" else {}
-    lines = [f"{name} = {value}" for name, value in {**must, key.name: written}.items()]
+    lines = [f"{name} = {value}" for name, value in {**MUST.get(section, {}), key.name: written}.items()]
     assert value_of(loaded(f"[{section}]\n" + "\n".join(lines), tmp_path), section, key.name) == key.value
 
 
-@pytest.mark.parametrize("row", documented_keys(), ids=lambda row: row.variable)
+BY_ENVIRONMENT = [row for row in documented_keys() if row.variable != NONE]
+
+
+@pytest.mark.parametrize("row", BY_ENVIRONMENT, ids=lambda row: row.variable)
 def test_environment_name(row: Row) -> None:
     """What the variable is set to arrives at this key, and is refused there if it makes no sense."""
     variable = row.variable.replace("<NAME>", "A")
@@ -140,6 +155,8 @@ def test_environment_name(row: Row) -> None:
 
 
 def value_of(config: Config, section: str, name: str) -> Any:
+    if section == LIST:
+        return getattr(config.warm[0], name)
     found: Any = config
     for step in section.split("."):
         found = found[step] if isinstance(found, dict) else getattr(found, step)
@@ -211,6 +228,22 @@ def test_commands() -> None:
     assert outcomes == set(Change) | {"failed"}
     (events,) = [row[1] for row in table(part(page("commands.md"), "## Warm")) if row[0] == "event"]
     assert set(re.findall(r"`(\w+)`", events)) == set(Stage)
+
+
+def test_every_command_is_documented() -> None:
+    """With what its failure means; and so is the exit code for want of a server."""
+    commands, codes = split(table(page("commands.md").partition("\n## ")[0]), after="mirror completion SHELL")
+    named = {re.findall(r"mirror ([\w-]+)", row[0])[0] for row in commands}
+    assert named == set(get_command(cli).commands)  # type: ignore[attr-defined]
+    assert str(NoServer.exit_code) in {row[0] for row in codes}
+
+
+def test_the_api_is_documented() -> None:
+    documented = {
+        re.sub(r"\?.*", "", match) for match in re.findall(r"`((?:GET|POST) /api/v1/[^` ]+)", page("commands.md"))
+    }
+    for routes in (of_socket(), of_port()):
+        assert {f"{route.method} {route.path}" for route in routes} == documented
 
 
 def split(rows: list[list[str]], after: str) -> tuple[list[list[str]], list[list[str]]]:

@@ -41,8 +41,15 @@ class Program:
         self._started: list[asyncio.subprocess.Process] = []
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return self._run(sys.executable, "-m", "mirror", *arguments, **environment)
+
+    async def run_program(self, *command: str) -> subprocess.CompletedProcess[str]:
+        """Another program, in the same surroundings."""
+        return await asyncio.to_thread(self._run, *command)
+
+    def _run(self, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "mirror", *arguments],
+            command,
             env=self.environment | environment,
             cwd=self.folder,
             capture_output=True,
@@ -94,12 +101,12 @@ async def test_version(program: Program) -> None:
 async def test_help(program: Program) -> None:
     top = await program.run_aside("--help")
     assert top.returncode == 0
-    for command in ("serve", "migrate", "check-config", "wire"):
+    for command in ("serve", "migrate", "check-config", "wire", "refresh", "status", "warm", "server"):
         assert command in top.stdout
         done = await program.run_aside(command, "--help")
         assert (done.returncode, done.stderr) == (0, "")
-        assert "--config" in done.stdout
-        assert "Example" in done.stdout
+        for word in ("--config", "--json", "Example: "):
+            assert word in done.stdout
 
 
 async def test_check_config(program: Program) -> None:
@@ -117,6 +124,33 @@ async def test_check_config(program: Program) -> None:
     by_variable = await program.run_aside("check-config", MIRROR_CONFIG=str(config))
     assert 'username = "operator"' in by_variable.stdout
     assert not (program.folder / "store").exists()
+
+
+async def test_check_config__json(program: Program) -> None:
+    environment = {
+        "MIRROR_UPSTREAMS__DOCKERHUB__USERNAME": "operator",
+        "MIRROR_UPSTREAMS__DOCKERHUB__PASSWORD": "canary",
+    }
+    done = await program.run_aside("check-config", "--json", **environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    shown = json.loads(done.stdout)
+    assert shown["server"]["listen"] == "127.0.0.1:0"
+    hub = shown["upstreams"]["dockerhub"]
+    assert (hub["username"], hub["password"], hub["stale_if_error"]) == ("operator", "********", "forever")
+
+
+async def test_check_config__a_list_of_images(program: Program) -> None:
+    config = program.folder / "config.toml"
+    config.write_text('[[warm]]\nfile = "images"\n')
+    done = await program.run_aside("check-config", "--config", "config.toml")
+    assert (done.returncode, done.stderr) == (2, "error: warm: file images: No such file or directory\n")
+    (program.folder / "images").write_text("nginx\nhttps://nginx\n")
+    for command in ("check-config", "serve"):
+        done = await program.run_aside(command, "--config", "config.toml")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "error: warm: file images: 'https://nginx' is not the name of an image: " in done.stderr
+    (program.folder / "images").write_text("nginx\n")
+    assert (await program.run_aside("check-config", "--config", "config.toml")).returncode == 0
 
 
 WIRED = "http://mirror.example.com:5000"
@@ -230,6 +264,8 @@ async def test_migrate(program: Program) -> None:
     assert "up to date now" in first.stdout
     assert "was up to date" in second.stdout
     assert (program.folder / "store" / "index.sqlite").exists()
+    third = await program.run_aside("migrate", "--json")
+    assert json.loads(third.stdout) == {"store": str(program.folder / "store"), "changed": False}
 
 
 async def test_serve__answers_and_ends(program: Program) -> None:
@@ -245,6 +281,22 @@ async def test_serve__answers_and_ends(program: Program) -> None:
     process.send_signal(signal.SIGINT)
     assert await asyncio.wait_for(process.wait(), 20) == 0
     assert "not closed properly" not in (program.folder / "log").read_text()
+
+
+async def test_serve__json(program: Program) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "mirror", "serve", "--json"),
+        env=program.environment,
+        cwd=program.folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert process.stdout is not None
+    url = json.loads(await asyncio.wait_for(process.stdout.readline(), 60))["listening"]
+    async with ClientSession() as session, session.get(f"{url}/v2/") as answer:
+        assert answer.status == 200
+    process.send_signal(signal.SIGTERM)
+    assert await asyncio.wait_for(process.wait(), 20) == 0
 
 
 async def test_second_server_on_a_store(program: Program) -> None:

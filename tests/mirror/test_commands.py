@@ -12,6 +12,7 @@ from contextlib import suppress
 import pytest
 from aiohttp import ClientSession
 
+from mirror import __version__
 from tests.fakes.faults import Hang, Status
 from tests.fakes.images import make_image, make_index
 from tests.fakes.upstream import FakeHub
@@ -21,7 +22,7 @@ from tests.mirror.wire import NAME, manifest, until
 
 AMD64, ARM64 = make_image("c", [2000, 3000]), make_image("d", [1000], architecture="arm64")
 INDEX = make_index([AMD64, ARM64])
-COMMANDS = [("refresh", "nginx"), ("status", "nginx"), ("warm", "nginx")]
+COMMANDS = [("refresh", "nginx"), ("status", "nginx"), ("warm", "nginx"), ("server",)]
 
 
 @pytest.fixture
@@ -36,14 +37,14 @@ async def serving(program: Program, hub: FakeHub) -> Program:
 async def test_help(program: Program, command: str) -> None:
     done = await program.run_aside(command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    for word in ("--config", "--json", "REF", "Example: mirror"):
+    for word in ("--config", "--json", "--server", "REF", "Example: mirror"):
         assert word in done.stdout
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-async def test_no_server(program: Program, command: tuple[str, str]) -> None:
+async def test_no_server(program: Program, command: tuple[str, ...]) -> None:
     done = await program.run_aside(*command)
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout) == (3, "")
     root = program.folder / "store"
     assert done.stderr == f"error: no server is running on {root}; start one with: mirror serve\n"
     assert not root.exists()
@@ -54,7 +55,7 @@ async def test_no_server__by_a_configuration(program: Program) -> None:
     del program.environment["MIRROR_STORAGE__ROOT"]
     for arguments, environment in ((("--config", "my.toml"), {}), ((), {"MIRROR_CONFIG": "my.toml"})):
         done = await program.run_aside("status", "nginx", *arguments, **environment)
-        assert done.returncode == 1
+        assert done.returncode == 3
         assert str(program.folder / "elsewhere") in done.stderr
         assert done.stderr.endswith("start one with: mirror serve --config my.toml\n")
 
@@ -160,6 +161,22 @@ async def test_warm__names_what_could_not_be_had(serving: Program, hub: FakeHub)
     assert (done.returncode, steps[-1]["event"], steps[-1]["role"]) == (1, "failed", "image")
 
 
+async def test_server(program: Program, hub: FakeHub) -> None:
+    hub.add_image(NAME, "1", AMD64)
+    (program.folder / "my.toml").write_text(
+        f'[upstreams.dockerhub]\nurl = "{hub.url}"\ntoken_hosts = ["{hub.token_host}"]\n'
+        f'redirect_hosts = ["{hub.cdn_host}"]\n[[warm]]\nimages = ["nginx:1"]\n'
+    )
+    process, url = await program.serve(MIRROR_CONFIG="my.toml")
+    done = await program.run_aside("server")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[:3] == [f"version: {__version__}", f"process: {process.pid}", f"url: {url}"]
+    assert lines[3].startswith("warm 1: ")
+    said = json.loads((await program.run_aside("server", "--json")).stdout)
+    assert (said["pid"], said["schedules"][0]["images"]) == (process.pid, ["nginx:1"])
+
+
 async def test_warm__a_bar_on_a_terminal(serving: Program) -> None:
     ours, theirs = pty.openpty()
     environment = serving.environment | {"TERM": "xterm", "COLUMNS": "100"}
@@ -185,8 +202,31 @@ async def test_warm__a_server_that_ends_meanwhile(program: Program, hub: FakeHub
     process.send_signal(signal.SIGTERM)
     assert await asyncio.wait_for(process.wait(), 20) == 0
     done = await order
-    assert done.returncode == 1
+    assert done.returncode == 3
     assert done.stderr.splitlines()[-1].endswith("ended before it had answered")
     process, url = await program.serve(**upstream_environment(hub))
     async with ClientSession() as session, session.get(url + manifest("1")) as answer:
         assert answer.status == 200
+
+
+async def test_warm__ctrl_c(program: Program, hub: FakeHub) -> None:
+    """What is under way arrives all the same."""
+    hub.add_index(NAME, "1", INDEX)
+    hub.fault("cdn", Hang("body", 10))
+    await program.serve(**upstream_environment(hub))
+    command = (sys.executable, "-m", "mirror", "warm", "nginx:1")
+    order = await asyncio.create_subprocess_exec(
+        *command,
+        env=program.environment,
+        cwd=program.folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    await until(lambda: hub.count("cdn") == 5)
+    order.send_signal(signal.SIGINT)
+    _, errors = await asyncio.wait_for(order.communicate(), 20)
+    assert (order.returncode, b"Traceback" in errors) == (130, False)
+    hub.clear_faults()
+    blobs = program.folder / "store" / "blobs" / "sha256"
+    wanted = [blobs / digest[7:9] / digest[7:] for image in INDEX.images for digest in image.blobs]
+    await until(lambda: all(path.exists() for path in wanted))

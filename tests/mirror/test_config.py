@@ -512,3 +512,43 @@ def test_tag_ttls__that_can_fit_nothing_is_refused(tmp_path: Path, pattern: str)
 )
 def test_listen__loopback(address: str, loopback: bool) -> None:
     assert parse_listen(address).is_loopback is loopback
+
+
+WARM = '[[warm]]\nimages = ["nginx:1.27", "ghcr.io/org/app", "localhost:1/a@sha256:' + "0" * 64 + '"]\n'
+
+
+def test_warm(tmp_path: Path) -> None:
+    file = write(tmp_path, f'{WARM}platforms = ["linux/x86_64"]\nevery = "1h"\n[[warm]]\nfile = "images"\n')
+    first, second = load_config(file, {}).warm
+    assert list(map(str, first.images)) == ["nginx:1.27", "ghcr.io/org/app:latest", f"localhost:1/a@sha256:{'0' * 64}"]
+    assert (list(map(str, first.platforms)), first.every, first.file) == (["linux/amd64"], 3600.0, None)
+    assert (second.images, second.file, second.every) == ((), Path("images"), 6 * 3600.0)
+
+
+def test_warm__is_shown_as_it_is_written(tmp_path: Path) -> None:
+    config = load_config(write(tmp_path, f'{WARM}platforms = ["linux/arm/v7"]\n'), {})
+    shown = to_toml(config)
+    assert load_config(write(tmp_path, shown), {}) == config
+    assert 'platforms = ["linux/arm/v7"]' in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            '[[warm]]\nimages = ["Nginx"]',
+            "warm.0.images.0: 'Nginx' is not the name of an image: invalid repo",
+        ),
+        ('[[warm]]\nimages = ["a", "b:"]', "warm.0.images.1: 'b:' is not the name of an image: invalid tag"),
+        ('[[warm]]\nimages = ["a"]\nplatforms = ["linux"]', "warm.0.platforms.0: 'linux' is not a platform; "),
+        ('[[warm]]\nimages = ["a"]\nevery = "1s"', "warm.0.every: Input should be greater than or equal to 60"),
+        ('[[warm]]\nimages = ["a"]\n[[warm]]\nevery = "1h"', "warm.1: name some images, or a file that does"),
+        ('[[warm]]\nimage = "a"', "warm.0.image: unknown key; there are: images, file, platforms, every"),
+        ('[warm]\nimages = ["a"]', "warm: must be a list of sections: write [[warm]], in double brackets"),
+    ],
+)
+def test_warm__refused(tmp_path: Path, text: str, message: str) -> None:
+    file = write(tmp_path, text)
+    with pytest.raises(ConfigError) as failure:
+        load_config(file, {})
+    assert f"{file}: {message}" in str(failure.value)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from ocispec.digest import Digest
 from ocispec.errors import RegistryError
-from ocispec.image import ImageName
+from ocispec.image import ImageName, listed_images
 from tests.ocispec.samples import HOSTILE, SHA256, SLOW, digest_texts, law, name_texts, named, near, tag_texts
 
 registry_texts = st.sampled_from(["localhost:5000", "127.0.0.1:1", "[::1]:5000", "registry.example:443"])
@@ -81,3 +81,16 @@ def test_any_text_is_an_image_or_invalid(text: str) -> None:
         return
     assert str(image).isprintable()
     assert ImageName.parse(str(image)) == image
+
+
+@pytest.mark.parametrize(
+    ("text", "images"),
+    [
+        ("", []),
+        ("\n \n# nothing\n", []),
+        ("nginx\n  alpine:3 # the small one\r\n\nrepo@sha256:0\n", ["nginx", "alpine:3", "repo@sha256:0"]),
+        ("a b", ["a b"]),
+    ],
+)
+def test_listed(text: str, images: list[str]) -> None:
+    assert listed_images(text) == images

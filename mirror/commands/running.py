@@ -1,0 +1,22 @@
+"""Commands about the running server itself."""
+
+import json
+
+import typer
+
+from mirror.commands.options import ConfigOption, JsonOption, ServerOption
+
+
+def server(config: ConfigOption = None, server: ServerOption = None, as_json: JsonOption = False) -> None:
+    """Who the running server is, and how what it keeps fresh by itself ([[warm]]) came out last time.
+
+    Exits 3 if there is no server.
+
+    Example: mirror server --config /etc/registry-mirror/config.toml
+    """
+    from mirror.commands import text
+    from mirror.commands.client import server_of
+
+    asked = server_of(config, server)
+    found = asked.get("server") | asked.get("warm")
+    typer.echo(json.dumps(found) if as_json else text.server(found))
