@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 N      ?= 25
+ROUNDS ?= 5
 CONFIG ?= config.example.toml
 
 .DEFAULT_GOAL := help
@@ -52,8 +53,8 @@ conformance: setup  ## the official OCI conformance suite, both versions (needs 
 crash: setup     ## kill -9 the server N times during pushes (make crash N=1000)
 	@$(BIN)/python -m tests.crash --kills $(N)
 
-bench: setup     ## measure against docker-registry and nginx; writes docs/benchmark.*
-	@$(BIN)/python -m bench
+bench: setup     ## measure against docker-registry and nginx; writes docs/benchmark.* (make bench ROUNDS=3)
+	@$(BIN)/python -m bench --rounds $(ROUNDS)
 
 clean:
 	rm -rf $(VENV) .bench .conformance dist build

@@ -4,8 +4,10 @@ import argparse
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -29,22 +31,28 @@ def main() -> int:
         print(f"please install what is compared and what drives it: apt-get install {' '.join(missing)}")
         return 2
     peers.build_distribution()
+    load = os.getloadavg()[0]
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with _scratch_folder() as folder:
         print(f"writing {options.rounds} rounds of random content ...", flush=True)
         with open_stage(folder, options.rounds, Sizes(), options.wrk_seconds) as stage:
-            report = _measure(_chosen_rows(options.only), stage, options.rounds)
+            report = _report(options.rounds, load)
+            _measure(_chosen_rows(options.only), stage, report)
     _write(report, options.output)
     return 1 if report.failed else 0
 
 
-def _measure(rows: list[Row], stage: Stage, rounds: int) -> Report:
-    report = Report(f"{datetime.now(UTC):%Y-%m-%d}", _machine(), peers.versions(), rounds, [])
+def _report(rounds: int, load: float) -> Report:
+    """With everything but its rows."""
+    return Report(f"{datetime.now(UTC):%Y-%m-%d}", _commit(), _machine(), load, peers.versions(), rounds, [])
+
+
+def _measure(rows: list[Row], stage: Stage, report: Report) -> None:
     for row in rows:
-        results = run(row, stage, rounds, lambda line: print(line, flush=True))
-        print(as_text(row, results), end="\n\n", flush=True)
+        start = time.monotonic()
+        results = run(row, stage, report.rounds, lambda line: print(line, flush=True))
+        print(as_text(row, results), f"\n    took {time.monotonic() - start:.0f} s\n", flush=True)
         report.rows.append((row, results))
-    return report
 
 
 def _write(report: Report, folder: Path) -> None:
@@ -74,6 +82,19 @@ def _options() -> argparse.Namespace:
 
 def _chosen_rows(only: list[str]) -> list[Row]:
     return [row for row in ROWS if not only or row.number in only or row.key in only]
+
+
+def _commit() -> str:
+    """What is measured; files that are changed and not committed are a `+`, but for what this command writes itself."""
+    described = _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/benchmark.*")
+    return f"{described}+" if changed else described or "unknown"
+
+
+def _git(*command: str) -> str:
+    if not shutil.which("git"):
+        return ""
+    return subprocess.run(["git", *command], cwd=_CHECKOUT, capture_output=True, text=True).stdout.strip()
 
 
 def _machine() -> str:

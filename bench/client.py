@@ -9,7 +9,7 @@ import json
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,15 +75,23 @@ class Connection:
 
     def download(self, target: str, size: int) -> Download:
         """A body of exactly this size, thrown away."""
+        self.begin(target, size)
+        first_byte = time.monotonic()
+        self.discard(size - 1)
+        return Download(first_byte, time.monotonic())
+
+    def begin(self, target: str, size: int) -> None:
+        """The first byte of a body of exactly this size; the others are there to be discarded."""
         self._expect_size(self._ask("GET", target, 200), size)
-        missing = size - len(self._ahead)
-        first_byte = time.monotonic() if self._ahead else None
-        self._ahead = b""
+        self.discard(1)
+
+    def discard(self, count: int) -> None:
+        """The next bytes of a body."""
+        known = min(count, len(self._ahead))
+        self._ahead = self._ahead[known:]
+        missing = count - known
         while missing:
             missing -= self._into_the_bin(missing)
-            first_byte = first_byte or time.monotonic()
-        end = time.monotonic()
-        return Download(first_byte or end, end)
 
     def digest(self, target: str, size: int) -> str:
         """A body of exactly this size, hashed."""
@@ -106,6 +114,13 @@ class Connection:
         self._send_head(method, target, path.stat().st_size, "application/octet-stream")
         with path.open("rb") as file:
             self._socket.sendfile(file)
+        return self._empty_answer(expected)
+
+    def send_parts(self, method: str, target: str, expected: int, parts: Iterable[bytes], length: int) -> Head:
+        """A body as its parts come."""
+        self._send_head(method, target, length, "application/octet-stream")
+        for part in parts:
+            self._socket.sendall(part)
         return self._empty_answer(expected)
 
     def _ask(self, method: str, target: str, expected: int) -> Head:
@@ -183,6 +198,12 @@ class Repository:
         """As docker pushes: POST, one PATCH with everything, an empty PUT to close."""
         session = self._open_upload(connection)
         session = _target(connection.send_file("PATCH", session, 202, path))
+        connection.send("PUT", _with_digest(session, digest), 201)
+
+    def push_parts(self, connection: Connection, parts: Iterable[bytes], length: int, digest: str) -> None:
+        """The same, with a body that comes in parts."""
+        session = self._open_upload(connection)
+        session = _target(connection.send_parts("PATCH", session, 202, parts, length))
         connection.send("PUT", _with_digest(session, digest), 201)
 
     def push_bytes(self, connection: Connection, data: bytes, digest: str) -> None:

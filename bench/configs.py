@@ -2,6 +2,8 @@
 
 import os
 import pwd
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.content import MANIFEST_TYPE
@@ -11,26 +13,20 @@ DISTANT_BYTES_PER_SECOND = 20_000_000
 DISTANT_SECONDS = 0.05  # there and back
 
 
-def nginx(folder: Path, static: Path, port: int, limited_port: int, narrow_port: int) -> str:
+@dataclass(frozen=True)
+class Site:
+    """One port of the upstream. `bytes_per_second` is for each connection, 0 for as fast as it can."""
+
+    port: int
+    bytes_per_second: int
+    wants_token: bool
+
+
+def nginx(folder: Path, static: Path, sites: Iterable[Site]) -> str:
     user = f"user {pwd.getpwuid(os.getuid()).pw_name};" if os.getuid() == 0 else ""
     temporary = "\n".join(
         f"  {kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    registry = f"""
-    location = /v2/ {{
-      default_type application/json;
-      add_header Docker-Distribution-Api-Version registry/2.0;
-      return 200 '{{}}';
-    }}
-    location ~ ^/v2/.+/blobs/sha256:[0-9a-f]+$ {{
-      add_header Docker-Content-Digest $object;
-      alias {static}/blobs/$object;
-    }}
-    location ~ ^/v2/.+/manifests/[^/]+$ {{
-      default_type {MANIFEST_TYPE};
-      add_header Docker-Content-Digest $object;
-      alias {static}/manifests/$object;
-    }}"""
     return f"""
 {user}
 daemon off;
@@ -50,22 +46,48 @@ http {{
     ~/(?:blobs|manifests)/(?<digest>sha256:[0-9a-f]+)$ $digest;
     include {folder}/tags.map;
   }}
-  server {{
-    listen 127.0.0.1:{port};
-    {registry}
+  map "$uri $http_authorization" $is_stranger {{
+    default 1;
+    "~^/token " 0;
+    "~ Bearer anonymous$" 0;
   }}
-  server {{
-    listen 127.0.0.1:{limited_port};
-    limit_rate {LIMITED_BYTES_PER_SECOND};
-    {registry}
-  }}
-  server {{
-    listen 127.0.0.1:{narrow_port};
-    limit_rate {DISTANT_BYTES_PER_SECOND};
-    {registry}
-  }}
-}}
+{"".join(_site(site, static) for site in sites)}}}
 """
+
+
+def _site(site: Site, static: Path) -> str:
+    return f"""
+  server {{
+    listen 127.0.0.1:{site.port};
+    limit_rate {site.bytes_per_second};
+    {_TOKENS if site.wants_token else ""}
+    location = /v2/ {{
+      default_type application/json;
+      add_header Docker-Distribution-Api-Version registry/2.0;
+      return 200 '{{}}';
+    }}
+    location ~ ^/v2/.+/blobs/sha256:[0-9a-f]+$ {{
+      add_header Docker-Content-Digest $object;
+      alias {static}/blobs/$object;
+    }}
+    location ~ ^/v2/.+/manifests/[^/]+$ {{
+      default_type {MANIFEST_TYPE};
+      add_header Docker-Content-Digest $object;
+      alias {static}/manifests/$object;
+    }}
+  }}
+"""
+
+
+# As Docker Hub does: a challenge, and a token for everybody who asks.
+_TOKENS = """
+    add_header WWW-Authenticate 'Bearer realm="http://$http_host/token",service="origin.test"' always;
+    if ($is_stranger) { return 401; }
+    location = /token {
+      default_type application/json;
+      add_header Cache-Control no-store;
+      return 200 '{"token": "anonymous", "access_token": "anonymous", "expires_in": 3600}';
+    }"""
 
 
 def docker_registry(store: Path, port: int, upstream: str) -> str:
@@ -100,6 +122,7 @@ health:
 
 
 def mirror(store: Path, upstream: str) -> str:
+    """Where it listens, where its store is and what its upstream is; everything else is its default."""
     return f"""
 [server]
 listen = "127.0.0.1:0"
@@ -111,7 +134,4 @@ root = "{store}"
 host = "origin.test"
 url = "{upstream}"
 default = true
-token_hosts = []
-redirect_hosts = []
-tag_ttl = "5m"
 """

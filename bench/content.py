@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MIB = 1 << 20
+GIB = 1024 * MIB
 INDEX_TYPE = "application/vnd.oci.image.index.v1+json"
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar"
+
+
+# How many bytes at their start tell the blobs of a crowd apart.
+DIFFERENT = 32
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,25 @@ def create(root: Path, repository: str, rounds: int, sizes: Sizes) -> Content:
     blobs = tuple(_random_blob(root, sizes.blob) for _ in range(rounds))
     images = tuple(_image(root, f"round-{number}", sizes) for number in range(rounds))
     return Content(repository, sizes, blobs, images)
+
+
+def zeros(root: Path, size: int) -> Blob:
+    """A blob of nothing but zeros, which takes no room on the disk."""
+    sha256 = hashlib.sha256()
+    piece = bytes(MIB)
+    for start in range(0, size, MIB):
+        sha256.update(piece[: size - start])
+    digest = f"sha256:{sha256.hexdigest()}"
+    path = root / "blobs" / digest
+    with path.open("wb") as file:
+        file.truncate(size)
+    return Blob(digest, size, path)
+
+
+def alike(root: Path, count: int, size: int) -> tuple[Blob, ...]:
+    """Blobs that differ in their first bytes only: random ones take their time."""
+    shared = os.urandom(size - DIFFERENT)
+    return tuple(_store(root / "blobs", os.urandom(DIFFERENT) + shared) for _ in range(count))
 
 
 def _image(root: Path, tag: str, sizes: Sizes) -> Image:

@@ -36,6 +36,8 @@ def promise(bar: Bar, metric: Metric, names: dict[str, str]) -> str:
     match bar.kind:
         case Kind.ALWAYS:
             return f"{metric.title}: exactly {bar.limit:.0f}, always"
+        case Kind.AT_MOST:
+            return f"{metric.title} ≤ {amount(bar.limit, metric.unit)}"
         case Kind.DIFFERENCE_AT_MOST:
             return f"{metric.title} ≤ {against} + {amount(bar.limit, metric.unit)}"
         case Kind.RATIO_AT_LEAST:
@@ -48,7 +50,7 @@ def outcome(bar: Bar, metric: Metric, figure: Spread | None) -> str:
     """What was measured for the bar."""
     if figure is None:
         return NOTHING
-    if bar.kind is Kind.ALWAYS:
+    if bar.kind in (Kind.ALWAYS, Kind.AT_MOST):
         return spread(figure, metric.unit)
     if bar.kind is Kind.DIFFERENCE_AT_MOST:
         return f"+ {spread(figure, metric.unit)}"

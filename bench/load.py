@@ -13,12 +13,14 @@ from threading import Barrier, Lock
 from typing import Any, TypeVar
 
 from bench.client import ACCEPT, Connection, Repository, connect, objects
+from bench.content import DIFFERENT
 
 T = TypeVar("T")
 Figures = dict[str, float]
 
 _LIMIT_SECONDS = 300
 _LAYERS_AT_ONCE = 3
+_GATE_SECONDS = 60
 
 # wrk answers in prose; this makes it answer in JSON.
 _WRK_REPORT = """
@@ -72,6 +74,41 @@ def herd(port: int, repository: str, digest: str, size: int, clients: int) -> Fi
     return {"wall": _all_at_once(clients, one_client)}
 
 
+def crowd(port: int, repository: str, blobs: list[tuple[str, int]], taken: int) -> Figures:
+    """Many clients, each with a blob of its own (digest, size) or all with the same; each takes so many bytes.
+
+    None goes on from its first byte before all have theirs: so many are really served at once.
+    """
+    gate = Barrier(len(blobs), timeout=_GATE_SECONDS)
+    waiting = iter(blobs)
+
+    def one_client() -> float:
+        digest, size = next(waiting)
+        with connect("127.0.0.1", port) as connection:
+            connection.begin(Repository(repository).blob(digest), size)
+            gate.wait()
+            connection.discard(min(taken, size) - 1)
+            return time.monotonic()
+
+    return {"wall": _all_at_once(len(blobs), one_client)}
+
+
+def push_crowd(port: int, repository: str, size: int, clients: int) -> Figures:
+    """Many clients, each pushes a blob of its own; none ends before all have begun."""
+    shared = os.urandom(size - DIFFERENT)
+    beginnings = [os.urandom(DIFFERENT) for _ in range(clients)]
+    named = iter([(start, f"sha256:{_hash(start, shared)}") for start in beginnings])
+    gate = Barrier(clients, timeout=_GATE_SECONDS)
+
+    def one_client() -> float:
+        start, digest = next(named)
+        with connect("127.0.0.1", port) as connection:
+            Repository(repository).push_parts(connection, _held(gate, start, shared), size, digest)
+            return time.monotonic()
+
+    return {"wall": _all_at_once(clients, one_client)}
+
+
 def image_herd(port: int, repository: str, tag: str, clients: int) -> Figures:
     """Many clients of one image: each takes the manifest, then config and layers three at a time."""
 
@@ -97,6 +134,19 @@ def push_small(port: int, repository: str, size: int, count: int) -> Figures:
         for data, digest in named:
             Repository(repository).push_bytes(connection, data, digest)
     return {"wall": time.monotonic() - start}
+
+
+def _held(gate: Barrier, start: bytes, rest: bytes) -> Iterator[bytes]:
+    yield start
+    gate.wait()
+    yield rest
+
+
+def _hash(*parts: bytes) -> str:
+    sha256 = hashlib.sha256()
+    for part in parts:
+        sha256.update(part)
+    return sha256.hexdigest()
 
 
 def _pull_image(port: int, repository: Repository, tag: str) -> float:
@@ -155,7 +205,8 @@ def _figures(command: list[str]) -> Figures:
     return figures
 
 
-_LOADS: dict[str, Callable[..., Figures]] = {load.__name__: load for load in (pull, herd, image_herd, push, push_small)}
+_ALL = (pull, herd, crowd, image_herd, push, push_crowd, push_small)
+_LOADS: dict[str, Callable[..., Figures]] = {load.__name__: load for load in _ALL}
 
 if __name__ == "__main__":
     _job = json.loads(sys.argv[1])

@@ -11,8 +11,8 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _TICK = os.sysconf("SC_CLK_TCK")
-_POLL = 0.1
-_QUIET_POLLS = 5
+_POLL = 0.05
+_QUIET_POLLS = 6
 _SETTLE_LIMIT = 20.0
 
 
@@ -40,12 +40,17 @@ def measured(work: Callable[[], T], server: int, others: Sequence[int] = ()) -> 
 
 
 def _settle(pids: Sequence[int]) -> None:
-    """Wait until none of these process trees uses CPU: background downloads and late writes belong to the sample."""
+    """Wait until none of these process trees uses CPU or waits for the disk.
+
+    Background downloads and late writes belong to the sample.
+    """
     deadline = time.monotonic() + _SETTLE_LIMIT
     last, quiet = -1, 0
     while quiet < _QUIET_POLLS and time.monotonic() < deadline:
-        now = sum(_ticks(pid) for root in pids for pid in _tree(root))
-        last, quiet = now, quiet + 1 if now == last else 0
+        everyone = [pid for root in pids for pid in _tree(root)]
+        now = sum(map(_ticks, everyone))
+        idle = now == last and not any(map(_waits_for_disk, everyone))
+        last, quiet = now, quiet + 1 if idle else 0
         time.sleep(_POLL)
 
 
@@ -70,12 +75,22 @@ def _children(pid: int) -> list[int]:
 
 
 def _ticks(pid: int) -> int:
-    """utime + stime + cutime + cstime: fields 14 to 17, counted after the name, which may hold blanks."""
+    """utime + stime + cutime + cstime: fields 14 to 17 of proc_pid_stat(5), counted after the name."""
+    return sum(int(field) for field in _fields(Path(f"/proc/{pid}/stat"))[11:15])
+
+
+def _waits_for_disk(pid: int) -> bool:
+    """Whether a thread is in state D, as in the middle of an fsync."""
+    with suppress(OSError):
+        return any(_fields(task / "stat")[:1] == ["D"] for task in Path(f"/proc/{pid}/task").iterdir())
+    return False
+
+
+def _fields(stat: Path) -> list[str]:
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return stat.read_text().rpartition(")")[2].split()
     except OSError:
-        return 0
-    return sum(int(field) for field in fields[11:15])
+        return []
 
 
 def _reset_peaks(root: int) -> None:

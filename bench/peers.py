@@ -8,13 +8,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import Enum, auto
 from importlib.metadata import version
 from pathlib import Path
 
 from bench import configs
+from bench.configs import Site
 from bench.content import Content
 
 MIRROR = "mirror"
@@ -46,12 +48,27 @@ class Server:
         return f"http://127.0.0.1:{self.port}"
 
 
+class Way(Enum):
+    """How the upstream is reached."""
+
+    NEAR = auto()
+    LIMITED = auto()
+    DISTANT = auto()
+
+
+@dataclass(frozen=True)
+class Doors:
+    """The two ports of a way: clients go in by the open one, caches by the one where a token is wanted."""
+
+    open: int
+    guarded: int
+
+
 @dataclass(frozen=True)
 class Origin(Server):
     """nginx with the content as static files: the upstream of the mirrors, and the yardstick of the warm rows."""
 
-    limited_port: int
-    distant_port: int
+    doors: Mapping[Way, Doors]
     access_log: Path
 
 
@@ -72,18 +89,35 @@ def missing_programs() -> list[str]:
 @contextmanager
 def origin(folder: Path, content: Content, static: Path) -> Iterator[Origin]:
     folder.mkdir()
-    port, limited_port, narrow_port, distant_port = (_free_port() for _ in range(4))
+    doors = {way: Doors(_free_port(), _free_port()) for way in Way}
+    narrow, port = Doors(_free_port(), _free_port()), doors[Way.NEAR].open
     tags = (f"/v2/{content.repository}/manifests/{tag} {digest};" for tag, digest in content.tags.items())
     (folder / "tags.map").write_text("\n".join(tags))
     config = folder / "nginx.conf"
-    config.write_text(configs.nginx(folder, static, port, limited_port, narrow_port))
+    sites = [
+        *_sites(doors[Way.NEAR], 0),
+        *_sites(doors[Way.LIMITED], configs.LIMITED_BYTES_PER_SECOND),
+        *_sites(narrow, configs.DISTANT_BYTES_PER_SECOND),
+    ]
+    config.write_text(configs.nginx(folder, static, sites))
     command = [_program("nginx"), "-e", str(folder / "error.log"), "-p", str(folder), "-c", str(config)]
-    line = [sys.executable, "-m", "bench.distance", str(distant_port), str(narrow_port), str(configs.DISTANT_SECONDS)]
+    far = doors[Way.DISTANT]
+    line_folder = folder / "distance"
+    line_folder.mkdir()
     with (
         _running(NGINX, command, folder, lambda: _answers(port)) as (process, _),
-        _running("distance", line, folder, lambda: _answers(distant_port)),
+        _running("distance", _line(far, narrow), line_folder, lambda: _answers(far.guarded)),
     ):
-        yield Origin(NGINX, process.pid, port, limited_port, distant_port, folder / "access.log")
+        yield Origin(NGINX, process.pid, port, doors, folder / "access.log")
+
+
+def _sites(doors: Doors, bytes_per_second: int) -> list[Site]:
+    return [Site(doors.open, bytes_per_second, False), Site(doors.guarded, bytes_per_second, True)]
+
+
+def _line(far: Doors, near: Doors) -> list[str]:
+    ports = (far.open, near.open, far.guarded, near.guarded)
+    return [sys.executable, "-m", "bench.distance", str(configs.DISTANT_SECONDS), *map(str, ports)]
 
 
 def available() -> set[str]:

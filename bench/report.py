@@ -16,7 +16,9 @@ class Report:
     """One run: where, when, with what, and all rows."""
 
     date: str
+    commit: str
     machine: str
+    load: float  # how many processes wanted a core before the run began
     versions: dict[str, str]
     rounds: int
     rows: list[tuple[Row, Results]]
@@ -39,7 +41,9 @@ def as_markdown(report: Report) -> str:
 def as_json(report: Report) -> str:
     document = {
         "date": report.date,
+        "commit": report.commit,
         "machine": report.machine,
+        "load_average_before": report.load,
         "versions": report.versions,
         "rounds": report.rounds,
         "rows": [_row_document(row, results) for row, results in report.rows],
@@ -74,27 +78,37 @@ def _bar_line(row: Row, results: Results, bar: Bar) -> list[str]:
 _INTRODUCTION = """\
 # Benchmark
 
-Written by `make bench` on {date}. {machine}. {versions}.
+Written by `make bench` on {date}, at commit {commit}. {machine}; load average before the run {load:.2f}. {versions}.
 
 Everything runs on one machine over loopback and plain HTTP, clients and upstream included. Each row gives every server
-the same load, in turn, for {rounds} rounds; a ratio is taken within each round. Figures are medians, with the lowest
-and the highest round in brackets. CPU is that of the server's whole process tree until it is quiet again; memory is the
-sum of its processes' peaks. Compare ratios, not machines: absolute figures change with the hour on a shared machine.
-A promise is judged by the median; "barely" says that some rounds were on the other side of it.
+the same load, in turn, for {rounds} rounds (memory: no more than 3), in an order that changes from one to the next so
+that none is always first or always comes after the same other; a ratio is taken within each round. Figures are medians,
+with the lowest and the highest round in brackets. CPU is that of the server's whole process tree until it is quiet
+again; memory is the sum of its processes' peaks, and not the page cache. Compare ratios, not machines: absolute figures
+change with the hour on a shared machine. A promise is judged by the median; "barely" says that some rounds were on the
+other side of it. The mirror runs with its defaults: all that is configured is its address, its store and its upstream.
 
 docker-registry is Debian's Distribution 2.8, and beside it stands Distribution 3.1, built from its Go module where
 there is Go. Both run with Debian's default configuration, without passwords, and with one log line for each request
 (the access log) instead of two; nginx with `sendfile` and its access log. The upstream of the cold rows is that same
-nginx, without logins: Distribution asks it for `/v2/` before each object, which it would not at Docker Hub. A client of
-a cold blob has its last byte from the mirror once it is verified, and before it is synced. As a proxy, 2.8 hands its
-first client the upstream's bytes as they come, and downloads the blob a second time to store it: fast for one client on
-loopback, twice the traffic anywhere.
+nginx, which wants a token and gives one to everybody, as Docker Hub does: of an upstream without, Distribution would
+ask for `/v2/` before each object. Whoever pulls from it directly is spared the token. A client of a cold blob has its
+last byte from the mirror once it is verified, and before it is synced. As a proxy, 2.8 hands its first client the
+upstream's bytes as they come, and downloads the blob a second time to store it: fast for one client on loopback, twice
+the traffic anywhere.
 """
 
 
 def _introduction(report: Report) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
-    return _INTRODUCTION.format(date=report.date, machine=report.machine, versions=versions, rounds=report.rounds)
+    return _INTRODUCTION.format(
+        date=report.date,
+        commit=report.commit,
+        machine=report.machine,
+        load=report.load,
+        versions=versions,
+        rounds=report.rounds,
+    )
 
 
 def _summary(report: Report) -> Iterator[str]:

@@ -31,12 +31,13 @@ class Kind(StrEnum):
     RATIO_AT_MOST = "ratio at most"
     RATIO_AT_LEAST = "ratio at least"
     DIFFERENCE_AT_MOST = "difference at most"
+    AT_MOST = "at most"
     ALWAYS = "always"
 
 
 @dataclass(frozen=True)
 class Bar:
-    """What the mirror promises for one metric, against a peer of the same row or (ALWAYS) as such."""
+    """What the mirror promises for one metric, against a peer of the same row or (ALWAYS, AT_MOST) as such."""
 
     metric: str
     kind: Kind
@@ -66,7 +67,7 @@ class Results:
 
     def measure(self, bar: Bar, peer: str) -> Spread | None:
         """The figure the bar speaks about."""
-        if bar.kind is Kind.ALWAYS:
+        if bar.kind in (Kind.ALWAYS, Kind.AT_MOST):
             return self.spread(peer, bar.metric)
         if bar.kind is Kind.DIFFERENCE_AT_MOST:
             return Spread.of(mine - theirs for mine, theirs in self._pairs(bar.metric, peer, bar.against))

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 
 from bench.configs import DISTANT_BYTES_PER_SECOND, DISTANT_SECONDS, LIMITED_BYTES_PER_SECOND
-from bench.content import MIB, Blob, Image
+from bench.content import GIB, MIB, Blob, Image
 from bench.load import Figures, drive, hammer
 from bench.measure import measured
-from bench.peers import DISTRIBUTION, MIRROR, NGINX, REGISTRY, Server
+from bench.peers import DISTRIBUTION, MIRROR, NGINX, REGISTRY, Server, Way
 from bench.results import Bar, Kind, Sample
-from bench.stage import REPOSITORY, Stage, verify
+from bench.stage import CROWD, CROWD_BLOB, REPOSITORY, Stage, verify
 from bench.upstream import Watch
-
-GIB = 1024 * MIB
 
 Case = Callable[[int], Sample]
 Prepare = Callable[[Stage, str, ExitStack], Case]
@@ -25,6 +23,9 @@ _WRK_CONNECTIONS = 4
 _HERD = 50
 _SMALL_BLOBS = 300
 _SMALL_SIZE = 1024
+_TASTE = 32 * MIB
+_MEMORY_ROUNDS = 3
+_CHECKED = 10
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,23 @@ class Row:
     metrics: tuple[Metric, ...]  # the first one is the headline; there, less is better
     bars: tuple[Bar, ...]
     prepare: Prepare
+    most_rounds: int | None = None
+
+    def rounds_of(self, rounds: int) -> int:
+        return min(rounds, self.most_rounds or rounds)
 
     def metric(self, key: str) -> Metric:
         return next(metric for metric in self.metrics if metric.key == key)
 
 
 def _warm_blob(stage: Stage, peer: str, stack: ExitStack) -> Case:
-    blob = stage.content.blobs[0]
-    server = stage.warm(peer, stack, (blob,))
-    gib = _WARM_CLIENTS * _WARM_DOWNLOADS * blob.size / GIB
+    blobs = stage.content.blobs
+    server = stage.warm(peer, stack, blobs)
+    gib = _WARM_CLIENTS * _WARM_DOWNLOADS * stage.content.sizes.blob / GIB
 
-    def sample(_: int) -> Sample:
+    def sample(number: int) -> Sample:
+        blob = blobs[number]
+        verify(server, (blob,))
         figures, usage = measured(partial(_pull_in_turn, server, blob), server.pid)
         return {"cpu": usage.cpu / gib, "rate": gib / figures["wall"], "peak": usage.peak}
 
@@ -78,7 +85,7 @@ def _warm_manifest(stage: Stage, peer: str, stack: ExitStack) -> Case:
 
 
 def _cold_blob(stage: Stage, peer: str, stack: ExitStack, limited: bool) -> Case:
-    server = stage.proxy(peer, stack, stage.limited_origin if limited else stage.origin)
+    server = stage.proxy(peer, stack, Way.LIMITED if limited else Way.NEAR)
 
     def sample(number: int) -> Sample:
         blob = stage.content.blobs[number]
@@ -88,7 +95,7 @@ def _cold_blob(stage: Stage, peer: str, stack: ExitStack, limited: bool) -> Case
 
 
 def _blob_herd(stage: Stage, peer: str, stack: ExitStack) -> Case:
-    server = stage.proxy(peer, stack, stage.origin)
+    server = stage.proxy(peer, stack, Way.NEAR)
 
     def sample(number: int) -> Sample:
         blob = stage.content.blobs[number]
@@ -98,7 +105,7 @@ def _blob_herd(stage: Stage, peer: str, stack: ExitStack) -> Case:
 
 
 def _image_herd(stage: Stage, peer: str, stack: ExitStack) -> Case:
-    server = stage.proxy(peer, stack, stage.origin)
+    server = stage.proxy(peer, stack, Way.NEAR)
 
     def sample(number: int) -> Sample:
         image = stage.content.images[number]
@@ -108,7 +115,7 @@ def _image_herd(stage: Stage, peer: str, stack: ExitStack) -> Case:
 
 
 def _distant_image(stage: Stage, peer: str, stack: ExitStack) -> Case:
-    server = stage.proxy(peer, stack, stage.distant_origin)
+    server = stage.proxy(peer, stack, Way.DISTANT)
 
     def sample(number: int) -> Sample:
         image = stage.content.images[number]
@@ -143,14 +150,53 @@ def _push_small(stage: Stage, peer: str, stack: ExitStack) -> Case:
     return sample
 
 
-def _cold(stage: Stage, server: Server, blobs: tuple[Blob, ...], work: Callable[[], Figures]) -> Sample:
-    """A pull of what the server does not have yet, with an eye on the upstream."""
+def _warm_crowd(stage: Stage, peer: str, stack: ExitStack) -> Case:
+    blob = stage.large_blob
+    server = stage.warm(peer, stack, (blob,))
+    work = partial(_taste, server, (blob,) * CROWD)
+
+    def sample(_: int) -> Sample:
+        figures, usage = measured(work, server.pid)
+        return {**figures, "cpu": usage.cpu, "peak": usage.peak}
+
+    return sample
+
+
+def _push_crowd(stage: Stage, peer: str, _: ExitStack) -> Case:
+    """Each round has a server of its own: what the crowd leaves would soon fill the disk."""
+
+    def sample(_: int) -> Sample:
+        with ExitStack() as stack:
+            server = stage.registry(peer, stack)
+            work = partial(drive, "push_crowd", server.port, repository=REPOSITORY, size=CROWD_BLOB, clients=CROWD)
+            figures, usage = measured(work, server.pid)
+            return {**figures, "cpu": usage.cpu, "peak": usage.peak}
+
+    return sample
+
+
+def _cold_crowd(stage: Stage, peer: str, _: ExitStack) -> Case:
+    """Each round has a server of its own, to which the same blobs are new."""
+    blobs = stage.crowd
+
+    def sample(_: int) -> Sample:
+        with ExitStack() as stack:
+            server = stage.proxy(peer, stack, Way.NEAR)
+            return _cold(stage, server, blobs, partial(_taste, server, blobs), checked=_CHECKED)
+
+    return sample
+
+
+def _cold(
+    stage: Stage, server: Server, blobs: tuple[Blob, ...], work: Callable[[], Figures], checked: int | None = None
+) -> Sample:
+    """A pull of what the server does not have yet, with an eye on the upstream; the first so many are `checked`."""
     for blob in blobs:
         blob.warm()
     watch = Watch(stage.origin, stage.content)
     figures, usage = measured(work, server.pid, (stage.origin.pid,))
     traffic = watch.traffic()
-    verify(server, blobs)
+    verify(server, blobs[:checked])
     return {
         **figures,
         "cpu": usage.cpu,
@@ -170,6 +216,11 @@ def _pull_in_turn(server: Server, blob: Blob) -> Figures:
 
 def _herd(server: Server, blob: Blob) -> Figures:
     return drive("herd", server.port, repository=REPOSITORY, digest=blob.digest, size=blob.size, clients=_HERD)
+
+
+def _taste(server: Server, blobs: tuple[Blob, ...]) -> Figures:
+    named = [(blob.digest, blob.size) for blob in blobs]
+    return drive("crowd", server.port, repository=REPOSITORY, blobs=named, taken=_TASTE)
 
 
 def _one_by_one(server: Server, image: Image) -> Figures:
@@ -206,8 +257,9 @@ ROWS = (
         number="P1",
         title="Warm blob, 256 MiB",
         load=f"{_WARM_CLIENTS} clients, one after the other, each {_WARM_DOWNLOADS} plain HTTP GETs on one connection",
-        state="stored and in the page cache; the mirror pulled it through, both registries had it pushed, "
-        "nginx serves a static file with sendfile",
+        state="stored and in the page cache; another blob in every round, since how the kernel has laid out the pages "
+        "of one is luck that lasts; the mirror pulled it through, both registries had it pushed, nginx serves a static "
+        "file with sendfile",
         peers=_STATIC,
         metrics=(Metric("cpu", "server CPU per GiB", "s"), Metric("rate", "throughput", "GiB/s"), _PEAK),
         bars=(Bar("cpu", Kind.RATIO_AT_MOST, 1.3, NGINX), *_against_both("cpu", Kind.RATIO_AT_MOST, 1.0)),
@@ -276,7 +328,8 @@ ROWS = (
         key="herd-image",
         number="P4",
         title=f"{_HERD} clients, one cold image of 10 layers",
-        load=f"{_HERD} clients at once; each takes the manifest, then config and 10 layers of 16 MiB, three at a time",
+        load=f"{_HERD} clients at once; each takes the manifest, then config and 10 layers of 16 MiB, three at a time; "
+        "the mirror fetches layers ahead (its default)",
         state="an image the server has never seen, fresh in every round; the upstream's files are in the page cache",
         peers=_CACHES,
         metrics=(_WALL, _CPU, _DOWNLOADS, _REQUESTS, _PEAK),
@@ -289,7 +342,8 @@ ROWS = (
         title="Cold image of 10 layers, 20 MB/s for each connection",
         load="1 client, which takes the manifest, then config and 10 layers of 16 MiB, three at a time; the upstream "
         f"gives {DISTANT_BYTES_PER_SECOND // 10**6} MB/s to each connection, however many, and is "
-        f"{DISTANT_SECONDS * 1000:g} ms away; no TLS, no slow start; the mirror fetches layers ahead (its default)",
+        f"{DISTANT_SECONDS * 1000:g} ms away, there and back, which every connection takes once more to "
+        "be made; no TLS, no slow start; the mirror fetches layers ahead (its default)",
         state="an image the server has never seen, fresh in every round; the upstream's files are in the page cache",
         peers=_THROUGH,
         metrics=(_WALL, _CPU, _DOWNLOADS, _REQUESTS, _PEAK),
@@ -325,5 +379,44 @@ ROWS = (
         ),
         bars=_against_both("rate", Kind.RATIO_AT_LEAST, 2.0),
         prepare=_push_small,
+    ),
+    Row(
+        key="warm-crowd",
+        number="P8",
+        title=f"Memory: {CROWD} pulls of one 1 GiB blob",
+        load=f"{CROWD} clients at once, 1 GET each; none goes on before all have their first byte, then each takes "
+        f"{_TASTE // MIB} MiB and leaves",
+        state="stored and in the page cache, the same server in every round",
+        peers=_STATIC,
+        metrics=(_PEAK, _CPU, _WALL),
+        bars=(Bar("peak", Kind.AT_MOST, 150 * MIB),),
+        prepare=_warm_crowd,
+        most_rounds=_MEMORY_ROUNDS,
+    ),
+    Row(
+        key="push-crowd",
+        number="P8",
+        title=f"Memory: {CROWD} pushes at once",
+        load=f"{CROWD} clients at once, each pushes a blob of {CROWD_BLOB // MIB} MiB: POST, one PATCH, PUT; none ends "
+        "before all have begun",
+        state="a fresh server in every round; blobs that nobody has seen before",
+        peers=_REGISTRIES,
+        metrics=(_PEAK, _CPU, _WALL),
+        bars=(Bar("peak", Kind.AT_MOST, 350 * MIB),),
+        prepare=_push_crowd,
+        most_rounds=_MEMORY_ROUNDS,
+    ),
+    Row(
+        key="cold-crowd",
+        number="P8",
+        title=f"Memory: {CROWD} cold downloads",
+        load=f"{CROWD} clients at once, each 1 GET of another blob of {CROWD_BLOB // MIB} MiB; none goes on before all "
+        "have their first byte; upstream on loopback, unlimited",
+        state="a fresh server in every round; the upstream's files are in the page cache",
+        peers=_CACHES,
+        metrics=(_PEAK, _CPU, _WALL, _DOWNLOADS, _REQUESTS),
+        bars=(Bar("peak", Kind.AT_MOST, 350 * MIB), Bar("downloads", Kind.ALWAYS, 1)),
+        prepare=_cold_crowd,
+        most_rounds=_MEMORY_ROUNDS,
     ),
 )

@@ -16,9 +16,9 @@ def run(row: Row, stage: Stage, rounds: int, tell: Tell) -> Results:
     results = Results()
     with ExitStack() as stack:
         cases = _prepare(row, stage, stack, results)
-        for number in range(rounds):
-            tell(f"{row.number} {row.title}: round {number + 1} of {rounds}")
-            for peer in _in_turn(list(cases), number):
+        for number in range(row.rounds_of(rounds)):
+            tell(f"{row.number} {row.title}: round {number + 1} of {row.rounds_of(rounds)}")
+            for peer in in_turn(list(cases), number):
                 _sample(peer, cases[peer], number, results)
     return results
 
@@ -40,10 +40,16 @@ def _sample(peer: str, case: Case, number: int, results: Results) -> None:
         results.fail(peer, f"round {number + 1}: {_reason(error)}")
 
 
-def _in_turn(peers: list[str], number: int) -> list[str]:
-    """Each round begins with another peer, so that none always goes first."""
-    first = number % len(peers) if peers else 0
-    return peers[first:] + peers[:first]
+def in_turn(peers: list[str], number: int) -> list[str]:
+    """The order of one round, from a Williams square: none is always first, none always comes after the same other.
+
+    Balanced after as many rounds as there are peers, or twice as many where their number is odd.
+    """
+    count = len(peers)
+    shift, backwards = divmod(number, 2) if count % 2 else (number, 0)
+    zigzag = [(step + 1) // 2 if step % 2 else -step // 2 for step in range(count)]
+    order = [peers[(place + shift) % count] for place in zigzag]
+    return order[::-1] if backwards else order
 
 
 def _reason(error: Exception) -> str:

@@ -4,14 +4,17 @@ import itertools
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 from bench import peers
 from bench.client import Repository, connect
-from bench.content import Blob, Content, Image, Sizes, create
-from bench.peers import MIRROR, NGINX, Origin, Server
+from bench.content import GIB, MIB, Blob, Content, Image, Sizes, alike, create, zeros
+from bench.peers import MIRROR, NGINX, Origin, Server, Way
 
 REPOSITORY = "team/app"
+CROWD = 200
+CROWD_BLOB = 16 * MIB
 
 
 @dataclass(frozen=True)
@@ -22,27 +25,34 @@ class Stage:
     wrk_seconds: int
     _numbers: Iterator[int] = field(default_factory=itertools.count)
 
-    @property
-    def limited_origin(self) -> Server:
-        return replace(self.origin, port=self.origin.limited_port)
+    @cached_property
+    def large_blob(self) -> Blob:
+        return zeros(self._static, GIB)
+
+    @cached_property
+    def crowd(self) -> tuple[Blob, ...]:
+        """As many blobs as there are clients in a crowd."""
+        return alike(self._static, CROWD, CROWD_BLOB)
 
     @property
-    def distant_origin(self) -> Server:
-        return replace(self.origin, port=self.origin.distant_port)
+    def _static(self) -> Path:
+        return self.folder / "content"
 
     def registry(self, peer: str, stack: ExitStack) -> Server:
         """An empty server to push to."""
         if peer in (MIRROR, NGINX):
-            return self.proxy(peer, stack, self.origin)
+            return self.proxy(peer, stack, Way.NEAR)
         return stack.enter_context(peers.registry(peer, self._new_folder(peer)))
 
-    def proxy(self, peer: str, stack: ExitStack, upstream: Server) -> Server:
+    def proxy(self, peer: str, stack: ExitStack, way: Way) -> Server:
         """An empty pull-through cache; nginx stands for no cache at all."""
+        doors = self.origin.doors[way]
         if peer == NGINX:
-            return upstream
+            return replace(self.origin, port=doors.open)
+        upstream = f"http://127.0.0.1:{doors.guarded}"
         if peer == MIRROR:
-            return stack.enter_context(peers.mirror(self._new_folder(peer), upstream.url))
-        return stack.enter_context(peers.registry(peer, self._new_folder(peer), upstream.url))
+            return stack.enter_context(peers.mirror(self._new_folder(peer), upstream))
+        return stack.enter_context(peers.registry(peer, self._new_folder(peer), upstream))
 
     def warm(self, peer: str, stack: ExitStack, blobs: tuple[Blob, ...], image: Image | None = None) -> Server:
         """A server with the content: Distribution had it pushed, the mirror pulled it through, nginx is its source.

@@ -26,15 +26,16 @@ class Watch:
         with self._log.open() as log:
             log.seek(self._start)
             lines = [line.split() for line in log]
-        downloads = Counter(self._object(uri) for method, uri, status, _ in lines if self._is_download(method, status))
-        del downloads[""]
+        downloads = Counter(self._object(uri) for method, uri, status, _ in lines if _is_download(method, uri, status))
         return Traffic(len(lines), max(downloads.values(), default=0), sum(int(sent) for *_, sent in lines))
 
-    @staticmethod
-    def _is_download(method: str, status: str) -> bool:
-        return method == "GET" and status in ("200", "206")
-
     def _object(self, uri: str) -> str:
-        """The digest behind a blob or manifest address, by tag or not; `/v2/` itself ends in nothing."""
+        """The digest behind a blob or manifest address, by tag or not."""
         reference = uri.rpartition("/")[2]
         return self._tags.get(reference, reference)
+
+
+def _is_download(method: str, uri: str, status: str) -> bool:
+    """Of an object, and not a token or the greeting of `/v2/`."""
+    is_object = "/blobs/" in uri or "/manifests/" in uri
+    return method == "GET" and is_object and status in ("200", "206")

@@ -16,6 +16,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
+from mirror import buffers
 from mirror.config import Config
 from mirror.control.guard import is_local
 from mirror.control.keys import COMMANDS, LOCAL, Commands
@@ -53,7 +54,6 @@ log = logging.getLogger(__name__)
 
 # Longer than what reverse proxies keep idle connections for; also the time a client has for a request's head.
 _KEEPALIVE_SECONDS = 75.0
-_READ_BUFFER = 2**18
 _BACKLOG = 1024
 _QUIET_SECONDS = 10.0
 # For the last bytes of answers whose handlers are done, and again for what is cancelled.
@@ -135,7 +135,7 @@ async def serving(config: Config, log_stream: Stream | None = None) -> AsyncIter
             keepalive_timeout=_KEEPALIVE_SECONDS,
             shutdown_timeout=_CLOSING_SECONDS,
             auto_decompress=False,
-            read_bufsize=_READ_BUFFER,
+            read_bufsize=buffers.LEAST,
             max_field_size=_MAX_HEADER,
             max_headers=_MAX_HEADERS,
         )

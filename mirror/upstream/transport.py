@@ -31,7 +31,7 @@ from aiohttp.hdrs import ACCEPT_ENCODING, AUTHORIZATION, LOCATION, RETRY_AFTER, 
 from multidict import istr
 from yarl import URL
 
-from mirror import __version__
+from mirror import __version__, buffers
 from mirror.config import Upstream
 from mirror.errors import ConfigError
 from mirror.upstream import health
@@ -62,10 +62,7 @@ _BODY_SECONDS = 60.0
 # A registry that takes longer than this to say hello is not there.
 _PROBE_SECONDS = 5.0
 
-# What all answers under way may buffer together (each keeps up to twice its share), and the bounds of a share. A large
-# one means few thread hops for a fast download; many downloads at once must not take the memory for it.
-_READ_BUFFERS = 32 * 2**20
-_MIN_BUFFER, _MAX_BUFFER = 2**16, 2**21
+_MOST_BUFFERED = 2**21
 
 
 class Transport:
@@ -217,7 +214,7 @@ class Transport:
         """Follow redirects, a new challenge at most once; the response is the caller's to close."""
         authorization = await identity.auth.header(scope)
         challenged, own = False, True
-        buffer = max(_MIN_BUFFER, min(_MAX_BUFFER, _READ_BUFFERS // max(1, self._under_way)))
+        buffer = buffers.share(self._under_way, _MOST_BUFFERED)
         for _ in range(_MAX_REDIRECTS + 2):
             # Never again once a redirect has led away, not even back here: to where is somebody else's choice then.
             own = own and same_origin(url, self.base)
@@ -242,7 +239,7 @@ class Transport:
         method: str,
         url: URL,
         headers: Mapping[istr, str],
-        buffer: int = _MIN_BUFFER,
+        buffer: int = buffers.LEAST,
         form: Mapping[str, str] | None = None,
     ) -> ClientResponse:
         """One request, up to the head of its answer. sock_read alone would let a head trickle in for ever."""
