@@ -11,7 +11,8 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 
-from mirror.pull.download import Download, steadily
+from mirror.pull.download import Download
+from mirror.pull.part import steadily
 from mirror.upstream.client import UpstreamClient
 from mirror.upstream.errors import UpstreamBroken, UpstreamError
 from ocispec.ranges import ContentRange

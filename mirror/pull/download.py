@@ -8,11 +8,11 @@ times; and at the next request from the bytes on disk.
 
 import asyncio
 import logging
-import random
-import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
-from mirror.upstream.client import RemoteBlob, UpstreamClient
+from mirror.pull.source import Source
+from mirror.pull.window import Room
+from mirror.upstream.client import UpstreamClient
 from mirror.upstream.errors import (
     UpstreamBroken,
     UpstreamError,
@@ -21,7 +21,7 @@ from mirror.upstream.errors import (
     UpstreamTimedOut,
     UpstreamUnavailable,
 )
-from mirror.upstream.retry import wait_before_retry
+from mirror.upstream.retry import repeated
 from ocispec.digest import Digest
 from ocispec.errors import BlobUnknown
 from storage.errors import DigestMismatch, StorageError
@@ -32,12 +32,6 @@ from storage.repository import Repository
 from storage.store import Store
 
 log = logging.getLogger(__name__)
-
-# An upstream that sends less than this over a whole period is as good as gone; sock_read alone would never notice.
-_PERIOD_SECONDS = 30.0
-_MIN_BYTES_PER_PERIOD = 32 * 1024
-# An attempt that brought this much counts as the first one again.
-_PROGRESS_BYTES = 64 * 1024
 
 
 class Download:
@@ -57,6 +51,7 @@ class Downloads:
         self._running: dict[Digest, Download] = {}
         self._tasks: dict[Download, asyncio.Task[None]] = {}
         self._starting = KeyedLocks()
+        self._room = Room()
 
     def find(self, digest: Digest) -> Download | None:
         """The download that is under way, if any."""
@@ -131,24 +126,14 @@ class Downloads:
         if ingest.size and ingest.size == expected:
             download.partial.announce(expected)
             return
-        source = _Source(self._upstreams[download.source.upstream], download.source, download.digest)
-        attempt = 1
-        while True:
-            before = ingest.size
-            try:
-                return await source.read_into(ingest, download.partial, expected)
-            except UpstreamRefused as error:
-                raise BlobUnknown(str(error)) from error
-            except UpstreamError as error:
-                # Progress starts the count anew: a long blob may break off more often than a short one.
-                progressed = ingest.size - before >= _PROGRESS_BYTES
-                attempt = 1 if progressed else attempt
-                jitter = random.random()  # noqa: S311 - jitter, not a secret
-                wait = wait_before_retry(attempt, error, jitter, resuming=ingest.size > 0)
-                if wait is None:
-                    raise
-            await asyncio.sleep(wait)
-            attempt += 1
+        upstream = self._upstreams[download.source.upstream]
+        source = Source(upstream, download.source, download.partial, ingest, expected, self._room)
+        try:
+            await repeated(source.read, kept=lambda: ingest.size)
+        except UpstreamRefused as error:
+            raise BlobUnknown(str(error)) from error
+        finally:
+            await source.close()
 
     async def _publish(self, download: Download, ingest: Ingest) -> None:
         try:
@@ -163,61 +148,6 @@ class Downloads:
             for repository in joined:
                 await self._store.blobs.link(repository, download.digest)
             linked |= joined
-
-
-class _Source:
-    """One blob of one upstream, remembering between attempts which entity it began with, and where that broke off."""
-
-    def __init__(self, upstream: UpstreamClient, repository: Repository, digest: Digest) -> None:
-        self._upstream, self._repository, self._digest = upstream, repository, digest
-        self._etag: str | None = None
-        self._endpoint = 0
-
-    async def read_into(self, ingest: Ingest, partial: Partial, expected: int | None) -> None:
-        """Append what is missing. Raises UpstreamError with `ingest` as far as it came, BlobUnknown for a 404."""
-        name, digest = self._repository.name, self._digest
-        async with self._upstream.open_blob(name, digest, ingest.size, self._etag, self._endpoint) as remote:
-            if remote is None:
-                raise BlobUnknown(detail={"digest": str(digest)})
-            self._etag, self._endpoint = remote.etag, remote.endpoint + 1
-            await _append(remote, ingest, partial, expected)
-
-
-async def _append(remote: RemoteBlob, ingest: Ingest, partial: Partial, expected: int | None) -> None:
-    total = remote.total if remote.total is not None else expected
-    if expected is not None and total != expected:
-        raise UpstreamBroken(f"the upstream has a blob of {total} bytes where its manifest says {expected}")
-    if total is not None and ingest.size > total:
-        # Clients may have read those bytes already: they cannot be taken back, only given up.
-        raise UpstreamBroken(f"the upstream now says {total} bytes, and has sent {ingest.size}")
-    if partial.is_announced and total != partial.total:
-        # Clients were told the first length; with another one they would end in the wrong place.
-        raise UpstreamBroken(f"the upstream now says {total} bytes, and said {partial.total} before")
-    partial.announce(total)
-    surplus = ingest.size - remote.start  # sent again by an upstream that cannot go on in the middle
-    async for chunk in steadily(remote.chunks):
-        if surplus >= len(chunk):
-            surplus -= len(chunk)
-            continue
-        fresh, surplus = chunk[surplus:], 0
-        if total is not None and ingest.size + len(fresh) > total:
-            raise UpstreamBroken("the upstream sends more than it announced")
-        await ingest.append(fresh)
-        partial.advance()
-    if total is not None and ingest.size != total:
-        raise UpstreamUnavailable("the upstream sent less than it announced")
-
-
-async def steadily(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The chunks, as long as they come at a rate that gets anywhere; raises UpstreamTimedOut."""
-    period_ends, received = time.monotonic() + _PERIOD_SECONDS, 0
-    async for chunk in chunks:
-        yield chunk
-        received += len(chunk)
-        if (now := time.monotonic()) >= period_ends:
-            if received < _MIN_BYTES_PER_PERIOD:
-                raise UpstreamTimedOut("the upstream sends too slowly to ever finish")
-            period_ends, received = now + _PERIOD_SECONDS, 0
 
 
 async def _put_away(ingest: Ingest, failure: Exception | None) -> None:
