@@ -8,8 +8,7 @@ from mirror.http import parse, reply
 from mirror.http.keys import NOTES
 from mirror.http.parts import Parts
 from mirror.http.stream import send, send_ahead
-from mirror.pull.outcome import Outcome
-from mirror.pull.pulled import PulledBlob
+from mirror.pull.pulled import Origin, PulledBlob
 from ocispec.digest import Digest
 from ocispec.media_types import OCTET_STREAM
 from ocispec.ranges import ContentRange, parse_ranges, resolve_ranges
@@ -17,18 +16,18 @@ from ocispec.ranges import ContentRange, parse_ranges, resolve_ranges
 
 async def head(request: web.Request) -> web.StreamResponse:
     place, digest = parse.place(request), parse.digest(request)
-    size, outcome = await parse.services(request).blob_pulls.size(place, digest)
-    request[NOTES].cache = outcome
-    return web.Response(headers=_headers(digest, outcome) | {"Content-Length": str(size)})
+    size, origin = await parse.services(request).blob_pulls.size(place, digest)
+    request[NOTES].cache = origin.outcome
+    return web.Response(headers=_headers(digest, origin) | {"Content-Length": str(size)})
 
 
 async def get(request: web.Request) -> web.StreamResponse:
     place, digest = parse.place(request), parse.digest(request)
     pulled = await parse.services(request).blob_pulls.open(place, digest)
-    request[NOTES].cache = pulled.outcome
+    request[NOTES].cache = pulled.origin.outcome
     if pulled.is_here and reply.matches(request, digest):
         (await pulled.open()).close()
-        return web.Response(status=304, headers=_headers(digest, pulled.outcome))
+        return web.Response(status=304, headers=_headers(digest, pulled.origin))
     # Without HTTP/1.1 a body of unknown length would end with the connection, and a cut looks like the end.
     size = await pulled.size(certain=request.version < HttpVersion11)
     with await pulled.open() as file:
@@ -43,7 +42,7 @@ async def delete(request: web.Request) -> web.StreamResponse:
 async def _send(
     request: web.Request, digest: Digest, pulled: PulledBlob, file: FileIO, size: int | None
 ) -> web.StreamResponse:
-    headers = _headers(digest, pulled.outcome)
+    headers = _headers(digest, pulled.origin)
     match _asked_parts(request, digest, size):
         case ():
             response = _begin(200, headers, size)
@@ -73,7 +72,8 @@ def _begin(status: int, headers: dict[str, str], length: int | None) -> web.Stre
     return response
 
 
-def _headers(digest: Digest, outcome: Outcome) -> dict[str, str]:
+def _headers(digest: Digest, origin: Origin) -> dict[str, str]:
     # Never rendered by a browser, whatever is in it.
     inert = {"Content-Type": OCTET_STREAM, "X-Content-Type-Options": "nosniff", "Accept-Ranges": "bytes"}
-    return inert | reply.content_headers(digest, outcome)
+    age = {} if origin.age is None else {"Age": f"{origin.age:.0f}"}
+    return inert | reply.content_headers(digest, origin.outcome, origin.upstream) | age

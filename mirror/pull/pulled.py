@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncGenerator
+from dataclasses import dataclass
 from io import FileIO
 
 from mirror.pull.ahead import Ahead
@@ -12,14 +13,25 @@ from storage.content import Content
 from storage.repository import Repository
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where an answer comes from. `upstream` is '' for what was pushed; `age`: seconds since the upstream sent it."""
+
+    outcome: Outcome
+    upstream: str
+    age: float | None = None
+
+
 class StoredBlob:
-    """A blob that is here, whole and verified."""
+    """A blob that is here, whole and verified, and may be read in `repository`; `now` is the time."""
 
     is_here = True
 
-    def __init__(self, file: FileIO) -> None:
-        self.outcome = Outcome.HIT
-        self._file, self._size = file, os.fstat(file.fileno()).st_size
+    def __init__(self, repository: Repository, file: FileIO, now: float) -> None:
+        status = os.fstat(file.fileno())
+        age = None if repository.is_hosted else max(0.0, now - status.st_mtime)
+        self.origin = Origin(Outcome.HIT, repository.upstream, age)
+        self._file, self._size = file, status.st_size
 
     async def size(self, *, certain: bool) -> int | None:
         return self._size
@@ -43,7 +55,7 @@ class ArrivingBlob:
     def __init__(
         self, outcome: Outcome, repository: Repository, download: Download, content: Content, ahead: Ahead
     ) -> None:
-        self.outcome = outcome
+        self.origin = Origin(outcome, repository.upstream)
         self._repository, self._download, self._content, self._ahead = repository, download, content, ahead
 
     async def size(self, *, certain: bool) -> int | None:

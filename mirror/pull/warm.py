@@ -119,7 +119,7 @@ class _Pieces:
             await self._downloads.settled(digest)
             if await self._store.blobs.size(repository, digest) is None:
                 raise StoreUnavailable("it was fetched, and could not be kept")
-            return pulled.outcome
+            return pulled.origin.outcome
 
 
 class _Order:
