@@ -109,6 +109,7 @@ class Upstream(Account):
     offline: bool = False
     prefetch: Literal["layers", "off"] = "layers"
     connections_per_blob: Annotated[int, Field(ge=1, le=16)] = 1
+    abandon_below: Annotated[float, Field(ge=0, le=1)] = 0.0
     tag_ttl: Duration = 300.0
     tag_ttls: dict[Pattern, Age] = {}
     stale_while_revalidate: Duration = 0.0

@@ -1,6 +1,5 @@
 """Pull a blob: from its file, from the file of a download under way, or by starting that download."""
 
-import os
 from collections.abc import Callable, Mapping
 from io import FileIO
 
@@ -51,7 +50,8 @@ class BlobPulls:
         file = await self._store.blobs.open(repository, digest)
         if file is not None:
             with file:
-                return os.fstat(file.fileno()).st_size, self._stored(repository, file).origin
+                stored = self._stored(repository, file)
+            return stored.size, stored.origin
         download = self._downloads.find(digest)
         if download is not None and repository in download.repositories and download.partial.total is not None:
             # Also while it is here, and not yet linked.
@@ -118,4 +118,4 @@ class BlobPulls:
         return StoredBlob(repository, file, self._clock())
 
     def _arriving(self, outcome: Outcome, repository: Repository, download: Download) -> ArrivingBlob:
-        return ArrivingBlob(outcome, repository, download, self._store.content, self._ahead)
+        return ArrivingBlob(outcome, repository, download, self._downloads, self._store.content, self._ahead)

@@ -2,7 +2,8 @@
 
     upstream → partial file (written and hashed off the loop) → verified → published under its digest
 
-A client that leaves, or reads slowly, changes nothing. What breaks off goes on from where it was: at once, a few
+A client that leaves, or reads slowly, changes nothing, unless it is the last one and the operator wants such downloads
+stopped. What breaks off goes on from where it was: at once, a few
 times; and at the next request from the bytes on disk.
 """
 
@@ -34,12 +35,17 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 
 
+class _Abandoned(UpstreamTimedOut):
+    """Stopped, since nobody waits for it any more. What has come is kept."""
+
+
 class Download:
     """One blob on its way in, from `source`. Clients follow `partial`; `repositories` get the blob when it is here."""
 
     def __init__(self, digest: Digest, source: Repository, partial: Partial) -> None:
         self.digest, self.source, self.partial = digest, source, partial
         self.repositories = {source}
+        self.followers = 0
         self.has_parts = True  # until an upstream shows that it does not send just a part of it
 
 
@@ -82,6 +88,26 @@ class Downloads:
         task.add_done_callback(lambda _: self._tasks.pop(download))
         return download, True
 
+    def follow(self, download: Download) -> None:
+        """Somebody waits for it, until `leave`."""
+        download.followers += 1
+
+    def leave(self, download: Download, *, gone: bool = False) -> None:
+        """A follower has what it wanted, or is `gone` before. When the last one has gone, the download is stopped where
+        the operator wants that of one that has come no further."""
+        download.followers -= 1
+        if gone and not download.followers and self._is_abandoned(download.partial, download.source):
+            download.partial.fail(_Abandoned("all who waited for it have left"))
+            self._tasks[download].cancel()
+
+    def _is_abandoned(self, partial: Partial, source: Repository) -> bool:
+        below = self._upstreams[source.upstream].config.abandon_below
+        if not below or partial.is_complete or partial.has_failed:
+            return False
+        if partial.total is None:
+            return not partial.is_announced  # later nobody knows how large a share it is
+        return partial.arrived < below * partial.total
+
     async def settled(self, digest: Digest) -> None:
         """Wait until nothing of `digest` is under way: what is complete is then published, a little after its last
         byte could be read."""
@@ -104,7 +130,7 @@ class Downloads:
         except (UpstreamError, StorageError, BlobUnknown) as error:
             failure = error
         except asyncio.CancelledError:
-            failure = UpstreamTimedOut("the server is stopping")
+            failure = download.partial.error or UpstreamTimedOut("the server is stopping")
             raise
         except Exception as error:
             failure = error
@@ -161,5 +187,5 @@ async def _put_away(ingest: Ingest, failure: Exception | None) -> None:
 
 def _report(download: Download, failure: Exception) -> None:
     facts = {"digest": str(download.digest), "repository": str(download.source), "reason": str(failure)}
-    level = logging.INFO if isinstance(failure, BlobUnknown) else logging.WARNING
+    level = logging.INFO if isinstance(failure, BlobUnknown | _Abandoned) else logging.WARNING
     log.log(level, "download ended early", extra=facts)

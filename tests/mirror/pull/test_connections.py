@@ -2,7 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,7 +41,7 @@ async def knowing(hub: FakeHub, mirror: RunningMirror) -> RunningMirror:
 
 
 @pytest.fixture
-async def four(hub: FakeHub, server: Server) -> AsyncIterator[RunningMirror]:
+async def four(hub: FakeHub, server: Server) -> RunningMirror:
     return await knowing(hub, await server(upstream=FOUR))
 
 
