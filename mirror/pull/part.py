@@ -72,7 +72,7 @@ class Part:
         changed.set()
 
 
-async def steadily(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def steadily(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     """The chunks, as long as they come at a rate that gets anywhere; raises UpstreamTimedOut."""
     period_ends, received = time.monotonic() + _PERIOD_SECONDS, 0
     async for chunk in chunks:
