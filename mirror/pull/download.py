@@ -98,7 +98,8 @@ class Downloads:
         download.followers -= 1
         if gone and not download.followers and self._is_abandoned(download.partial, download.source):
             download.partial.fail(_Abandoned("all who waited for it have left"))
-            self._tasks[download].cancel()
+            # Not before it has begun: a task that never ran does not put its file away.
+            asyncio.get_running_loop().call_soon(self._tasks[download].cancel)
 
     def _is_abandoned(self, partial: Partial, source: Repository) -> bool:
         below = self._upstreams[source.upstream].config.abandon_below

@@ -7,6 +7,7 @@ import pytest
 
 from mirror.http import stream
 from mirror.http.keys import SERVICES
+from mirror.routing import owner
 from ocispec.digest import Digest
 from tests.conftest import RunningMirror, Server
 from tests.fakes.faults import Hang
@@ -179,6 +180,20 @@ async def test_who_comes_while_it_is_stopped_begins_where_it_ended(hub: FakeHub,
     assert (await fetch(mirror, blob(LAYER))).full_body == DATA
     assert asked(hub) == ["", f"bytes={LITTLE}-"]
     await clients.leave()
+
+
+async def test_it_has_hardly_begun(hub: FakeHub, server: Server) -> None:
+    mirror = await server(upstream=HALF)
+    await arriving(hub, mirror, LITTLE)
+    hub.clear_faults()
+    services = mirror.application[SERVICES]
+    repository = owner(services.names.read(NAME, None), services.store.repositories)
+    downloads = services.blob_pulls._downloads
+    download, _ = await downloads.start(repository, Digest.parse(LAYER), SIZE)
+    assert download is not None
+    downloads.follow(download)
+    downloads.leave(download, gone=True)
+    assert (await fetch(mirror, blob(LAYER))).full_body == DATA
 
 
 async def test_several_connections_are_stopped_too(hub: FakeHub, server: Server) -> None:

@@ -129,7 +129,7 @@ async def test_part_of_an_arriving_blob(hub: FakeHub, mirror: RunningMirror) -> 
 
 
 async def test_several_connections_of_one_client_that_are_closed_early(hub: FakeHub, mirror: RunningMirror) -> None:
-    """containerd 2.1 asks for everything from here on, several times at once, and hangs up where the next one begins."""
+    """containerd 2.1 asks for everything from here on, several times at once, and hangs up where the next begins."""
     hub.add_blob(NAME, DATA)
     hub.bandwidth = 400_000
 
