@@ -2,9 +2,9 @@
 
     upstream → partial file (written and hashed off the loop) → verified → published under its digest
 
-A client that leaves, or reads slowly, changes nothing, unless it is the last one and the operator wants such downloads
-stopped. What breaks off goes on from where it was: at once, a few
-times; and at the next request from the bytes on disk.
+A client that leaves, or reads slowly, changes nothing. (Where the operator wants it, the last one that leaves ends the
+download: `abandon_below`.) What breaks off goes on from where it was: at once, a few times; and at the next request
+from the bytes on disk.
 """
 
 import asyncio

@@ -25,8 +25,9 @@ _PROGRESS_BYTES = 64 * 1024
 _FIRST_WAIT = 0.2
 # Asking for what is not here has the upstream probed at once; this is what the probe gets.
 _PROBED_WAIT = 1.0
-# Longer than this a client is better told to come back.
-_MAX_WAIT = 5.0
+# Longer than this a client is better told to come back. In the middle of a blob it would be cut, and a 429 that says
+# nothing of how long it holds is taken for ten seconds.
+_MAX_WAIT, _MAX_RESUMING_WAIT = 5.0, 15.0
 
 
 async def repeated(ask: Callable[[], Awaitable[T]], kept: Callable[[], int] = lambda: 0) -> T:
@@ -62,8 +63,8 @@ def wait_before_retry(attempt: int, error: UpstreamError, jitter: float, *, resu
     if attempt >= (RESUMING_ATTEMPTS if patient else ATTEMPTS):
         return None
     if isinstance(error, UpstreamRateLimited):
-        wait = error.retry_after
-        return wait if wait is not None and wait <= _MAX_WAIT else None
+        wait, longest = error.retry_after, _MAX_RESUMING_WAIT if resuming else _MAX_WAIT
+        return wait if wait is not None and wait <= longest else None
     # A time-out has cost its wait already; asking again would double what the client waits.
     if isinstance(error, UpstreamUnavailable) and (resuming or not isinstance(error, UpstreamTimedOut)):
         return min(_MAX_WAIT, _FIRST_WAIT * float(2 ** (attempt - 1)) * (0.5 + jitter))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mirror.pull import part, source, window
+from mirror.upstream import limits
 from ocispec.digest import Digest
 from storage.layout import Layout
 from tests.conftest import Clock, RunningMirror, Server, config_for, running
@@ -175,6 +176,17 @@ async def test_parts_that_are_not_to_be_had_leave_one_connection(
     assert len(parts) == len(set(parts))
     assert rest == f"bytes={PART}-"
     await here(four, LONG)
+
+
+async def test_limit_on_requests_is_waited_out_with_one_connection(
+    hub: FakeHub, four: RunningMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "_LIMITED", 0.5)
+    monkeypatch.setattr(limits, "_MAX_LIMITED", 0.5)
+    hub.fault("cdn", OfParts(Status(429), times=3))
+    assert (await fetch(four, blob(LONG))).full_body == DATA
+    assert asked(hub)[-1] == f"bytes={PART}-"
+    assert len(asked(hub)) <= 5
 
 
 @pytest.mark.parametrize("fault", [CutAt(30_000), Status(500), Drop()], ids=repr)
