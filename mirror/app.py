@@ -79,7 +79,7 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         stack.push_async_callback(downloads.close)
         manifest_pulls = ManifestPulls(store, upstreams, clock)
         stack.push_async_callback(manifest_pulls.close)
-        blob_pulls = BlobPulls(store, downloads, upstreams)
+        blob_pulls = BlobPulls(store, downloads, upstreams, clock)
         stack.push_async_callback(blob_pulls.close)
         prefetch = Prefetch(downloads, upstreams)
         stack.push_async_callback(prefetch.close)

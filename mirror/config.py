@@ -132,6 +132,8 @@ class Upstream(Account):
     deny: Patterns = ()
     offline: bool = False
     prefetch: Literal["layers", "off"] = "layers"
+    connections_per_blob: Annotated[int, Field(ge=1, le=16)] = 1
+    abandon_below: Annotated[float, Field(ge=0, le=1)] = 0.0
     tag_ttl: Duration = 300.0
     tag_ttls: dict[Pattern, Age] = {}
     stale_while_revalidate: Duration = 0.0

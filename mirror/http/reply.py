@@ -24,10 +24,10 @@ def located(request: web.Request, status: int, path: str, headers: Mapping[str, 
     return web.Response(status=status, headers={"Location": services(request).external_url + path, **(headers or {})})
 
 
-def content_headers(digest: Digest, outcome: Outcome, upstream: str = "") -> dict[str, str]:
-    """What it is, and why it was answered so; `upstream` is whose it is, '' for what was pushed."""
-    headers = {DIGEST: str(digest), "ETag": digest.etag, CACHE: outcome.value}
-    return {**headers, UPSTREAM: upstream} if upstream else headers
+def content_headers(digest: Digest, outcome: Outcome, upstream: str) -> dict[str, str]:
+    """What it is, and why it was answered so. `upstream` is whose it is; '' for what was pushed, which has no why."""
+    headers = {DIGEST: str(digest), "ETag": digest.etag}
+    return {**headers, CACHE: outcome.value, UPSTREAM: upstream} if upstream else headers
 
 
 def manifest_headers(digest: Digest, media_type: str, outcome: Outcome, upstream: str) -> dict[str, str]:

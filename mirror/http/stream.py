@@ -7,8 +7,9 @@ answer that cannot be finished is cut, so that no client takes a part for the wh
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from io import FileIO
+from typing import TypeVar
 
 from aiohttp import web
 
@@ -18,6 +19,7 @@ from ocispec.errors import RegistryError
 from ocispec.ranges import ContentRange
 from storage.errors import StorageError
 
+T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 # What may go wrong on the way without being a bug; anything else is logged with its traceback.
@@ -25,6 +27,11 @@ _EXPECTED = (ConnectionError, EOFError, UpstreamError, StorageError, RegistryErr
 
 # Where sendfile cannot be used (an answer of unknown length, TLS), blocks of this size are read instead.
 _BLOCK = 256 * 1024
+
+# What a cut is noted as that was the client's doing.
+CLIENT_LEFT = "client left"
+# How often it is looked whether a client that gets nothing at the moment is still there.
+_LOOK_SECONDS = 1.0
 
 # How far a file may be read, from an offset on: waits for more, and returns the offset itself at the end.
 Readable = Callable[[int], Awaitable[int]]
@@ -69,6 +76,15 @@ async def send_ahead(
     return response
 
 
+async def while_here(request: web.Request, wait: Callable[[], Awaitable[T]]) -> T:
+    """What comes of waiting, unless the client leaves first: ConnectionResetError. Nobody tells those who only wait."""
+    while not _has_left(request):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_SECONDS):
+                return await wait()
+    raise ConnectionResetError(CLIENT_LEFT)
+
+
 @asynccontextmanager
 async def begun(request: web.Request, response: web.StreamResponse) -> AsyncIterator[None]:
     """Send the head; what goes wrong with the body after that, within this context, cuts the connection."""
@@ -104,15 +120,19 @@ def cut(request: web.Request, error: Exception) -> None:
     """End the connection at once: the only honest way to say that an answer begun cannot be finished."""
     if not isinstance(error, _EXPECTED):
         log.error("unexpected error in the middle of an answer", exc_info=error, extra={"path": request.path})
-    request[NOTES].cut = "client left" if isinstance(error, ConnectionError) else str(error) or type(error).__name__
+    request[NOTES].cut = CLIENT_LEFT if isinstance(error, ConnectionError) else str(error) or type(error).__name__
     if request.transport is not None:
         request.transport.abort()
+
+
+def _has_left(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
 
 
 async def _send_part(request: web.Request, response: web.StreamResponse, file: FileIO, start: int, stop: int) -> None:
     transport = request.transport
     if transport is None or transport.is_closing():
-        raise ConnectionResetError("client left")
+        raise ConnectionResetError(CLIENT_LEFT)
     # Without a length aiohttp frames the body by itself, and does not say so in `response.chunked`.
     if response.content_length is None or transport.get_extra_info("sslcontext") is not None:
         await _send_blocks(response, file, start, stop)

@@ -1,12 +1,13 @@
 """Pull a blob: from its file, from the file of a download under way, or by starting that download."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from io import FileIO
 
 from mirror.flights import Flights
 from mirror.pull.ahead import Ahead
 from mirror.pull.download import Download, Downloads
 from mirror.pull.outcome import Outcome
-from mirror.pull.pulled import ArrivingBlob, PulledBlob, StoredBlob
+from mirror.pull.pulled import ArrivingBlob, Origin, PulledBlob, StoredBlob
 from mirror.routing import Place, owner
 from mirror.upstream.client import UpstreamClient
 from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamRefused
@@ -19,8 +20,10 @@ from storage.store import Store
 class BlobPulls:
     """Answers pulls of blobs, from the store and from upstreams by host."""
 
-    def __init__(self, store: Store, downloads: Downloads, upstreams: Mapping[str, UpstreamClient]) -> None:
-        self._store, self._downloads, self._upstreams = store, downloads, upstreams
+    def __init__(
+        self, store: Store, downloads: Downloads, upstreams: Mapping[str, UpstreamClient], clock: Callable[[], float]
+    ) -> None:
+        self._store, self._downloads, self._upstreams, self._clock = store, downloads, upstreams, clock
         self._ahead = Ahead(upstreams)
         self._flights = Flights()
 
@@ -32,27 +35,30 @@ class BlobPulls:
         repository = owner(place, self._store.repositories)
         file = await self._store.blobs.open(repository, digest)
         if file is not None:
-            return StoredBlob(file)
+            return self._stored(repository, file)
         if repository.is_hosted:
             raise BlobUnknown(detail={"digest": str(digest)})
         return await self._fetch(repository, digest)
 
-    async def size(self, place: Place, digest: Digest) -> tuple[int, Outcome]:
-        """How long the blob is, for HEAD, and where that was found out. Raises BlobUnknown or UpstreamError.
+    async def size(self, place: Place, digest: Digest) -> tuple[int, Origin]:
+        """How long the blob is, for HEAD, and who says so. Raises BlobUnknown or UpstreamError.
 
         A blob of a repository that nobody has pulled from is not asked for upstream: that is a client about to push,
         and what it pushes is nobody else's business.
         """
         repository = owner(place, self._store.repositories)
-        size = await self._store.blobs.size(repository, digest)
-        if size is not None:
-            return size, Outcome.HIT
+        file = await self._store.blobs.open(repository, digest)
+        if file is not None:
+            with file:
+                stored = self._stored(repository, file)
+            return stored.size, stored.origin
         download = self._downloads.find(digest)
         if download is not None and repository in download.repositories and download.partial.total is not None:
-            return download.partial.total, Outcome.JOINED  # also while it is here, and not yet linked
+            # Also while it is here, and not yet linked.
+            return download.partial.total, Origin(Outcome.JOINED, repository.upstream)
         if repository.is_hosted or repository not in self._store.repositories:
             raise BlobUnknown(detail={"digest": str(digest)})
-        return await self._remote_size(repository, digest), Outcome.MISS
+        return await self._remote_size(repository, digest), Origin(Outcome.MISS, repository.upstream)
 
     async def _remote_size(self, repository: Repository, digest: Digest) -> int:
         claimed = await self._confirm(repository, digest)
@@ -86,7 +92,7 @@ class BlobPulls:
             return self._arriving(Outcome.MISS if began else Outcome.JOINED, repository, download)
         file = await self._store.blobs.open(repository, digest)
         if file is not None:
-            return StoredBlob(file)
+            return self._stored(repository, file)
         # That it is in the store does not show that this repository has it: its upstream has to say so.
         await self._confirm(repository, digest)
         return await self._admit(repository, digest)
@@ -97,7 +103,7 @@ class BlobPulls:
         if download is None and await self._store.blobs.link(repository, digest):
             file = await self._store.blobs.open(repository, digest)
             if file is not None:
-                return StoredBlob(file)
+                return self._stored(repository, file)
         if download is None:
             return await self._fetch(repository, digest)
         download.repositories.add(repository)
@@ -108,5 +114,8 @@ class BlobPulls:
             return await self._fetch(repository, digest)
         return self._arriving(Outcome.JOINED, repository, download)
 
+    def _stored(self, repository: Repository, file: FileIO) -> StoredBlob:
+        return StoredBlob(repository, file, self._clock())
+
     def _arriving(self, outcome: Outcome, repository: Repository, download: Download) -> ArrivingBlob:
-        return ArrivingBlob(outcome, repository, download, self._store.content, self._ahead)
+        return ArrivingBlob(outcome, repository, download, self._downloads, self._store.content, self._ahead)

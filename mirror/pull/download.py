@@ -2,17 +2,18 @@
 
     upstream → partial file (written and hashed off the loop) → verified → published under its digest
 
-A client that leaves, or reads slowly, changes nothing. What breaks off goes on from where it was: at once, a few
-times; and at the next request from the bytes on disk.
+A client that leaves, or reads slowly, changes nothing. (Where the operator wants it, the last one that leaves ends the
+download: `abandon_below`.) What breaks off goes on from where it was: at once, a few times; and at the next request
+from the bytes on disk.
 """
 
 import asyncio
 import logging
-import random
-import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
-from mirror.upstream.client import RemoteBlob, UpstreamClient
+from mirror.pull.source import Source
+from mirror.pull.window import Room
+from mirror.upstream.client import UpstreamClient
 from mirror.upstream.errors import (
     UpstreamBroken,
     UpstreamError,
@@ -21,7 +22,7 @@ from mirror.upstream.errors import (
     UpstreamTimedOut,
     UpstreamUnavailable,
 )
-from mirror.upstream.retry import wait_before_retry
+from mirror.upstream.retry import repeated
 from ocispec.digest import Digest
 from ocispec.errors import BlobUnknown
 from storage.errors import DigestMismatch, StorageError
@@ -33,11 +34,9 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-# An upstream that sends less than this over a whole period is as good as gone; sock_read alone would never notice.
-_PERIOD_SECONDS = 30.0
-_MIN_BYTES_PER_PERIOD = 32 * 1024
-# An attempt that brought this much counts as the first one again.
-_PROGRESS_BYTES = 64 * 1024
+
+class _Abandoned(UpstreamTimedOut):
+    """Stopped, since nobody waits for it any more. What has come is kept."""
 
 
 class Download:
@@ -46,6 +45,7 @@ class Download:
     def __init__(self, digest: Digest, source: Repository, partial: Partial) -> None:
         self.digest, self.source, self.partial = digest, source, partial
         self.repositories = {source}
+        self.followers = 0
         self.has_parts = True  # until an upstream shows that it does not send just a part of it
 
 
@@ -57,6 +57,7 @@ class Downloads:
         self._running: dict[Digest, Download] = {}
         self._tasks: dict[Download, asyncio.Task[None]] = {}
         self._starting = KeyedLocks()
+        self._room = Room()
 
     def find(self, digest: Digest) -> Download | None:
         """The download that is under way, if any."""
@@ -87,6 +88,27 @@ class Downloads:
         task.add_done_callback(lambda _: self._tasks.pop(download))
         return download, True
 
+    def follow(self, download: Download) -> None:
+        """Somebody waits for it, until `leave`."""
+        download.followers += 1
+
+    def leave(self, download: Download, *, gone: bool = False) -> None:
+        """A follower has what it wanted, or is `gone` before. When the last one has gone, the download is stopped where
+        the operator wants that of one that has come no further."""
+        download.followers -= 1
+        if gone and not download.followers and self._is_abandoned(download.partial, download.source):
+            download.partial.fail(_Abandoned("all who waited for it have left"))
+            # Not before it has begun: a task that never ran does not put its file away.
+            asyncio.get_running_loop().call_soon(self._tasks[download].cancel)
+
+    def _is_abandoned(self, partial: Partial, source: Repository) -> bool:
+        below = self._upstreams[source.upstream].config.abandon_below
+        if not below or partial.is_complete or partial.has_failed:
+            return False
+        if partial.total is None:
+            return not partial.is_announced  # later nobody knows how large a share it is
+        return partial.arrived < below * partial.total
+
     async def settled(self, digest: Digest) -> None:
         """Wait until nothing of `digest` is under way: what is complete is then published, a little after its last
         byte could be read."""
@@ -109,7 +131,7 @@ class Downloads:
         except (UpstreamError, StorageError, BlobUnknown) as error:
             failure = error
         except asyncio.CancelledError:
-            failure = UpstreamTimedOut("the server is stopping")
+            failure = download.partial.error or UpstreamTimedOut("the server is stopping")
             raise
         except Exception as error:
             failure = error
@@ -131,24 +153,14 @@ class Downloads:
         if ingest.size and ingest.size == expected:
             download.partial.announce(expected)
             return
-        source = _Source(self._upstreams[download.source.upstream], download.source, download.digest)
-        attempt = 1
-        while True:
-            before = ingest.size
-            try:
-                return await source.read_into(ingest, download.partial, expected)
-            except UpstreamRefused as error:
-                raise BlobUnknown(str(error)) from error
-            except UpstreamError as error:
-                # Progress starts the count anew: a long blob may break off more often than a short one.
-                progressed = ingest.size - before >= _PROGRESS_BYTES
-                attempt = 1 if progressed else attempt
-                jitter = random.random()  # noqa: S311 - jitter, not a secret
-                wait = wait_before_retry(attempt, error, jitter, resuming=ingest.size > 0)
-                if wait is None:
-                    raise
-            await asyncio.sleep(wait)
-            attempt += 1
+        upstream = self._upstreams[download.source.upstream]
+        source = Source(upstream, download.source, download.partial, ingest, expected, self._room)
+        try:
+            await repeated(source.read, kept=lambda: ingest.size)
+        except UpstreamRefused as error:
+            raise BlobUnknown(str(error)) from error
+        finally:
+            await source.close()
 
     async def _publish(self, download: Download, ingest: Ingest) -> None:
         try:
@@ -165,61 +177,6 @@ class Downloads:
             linked |= joined
 
 
-class _Source:
-    """One blob of one upstream, remembering between attempts which entity it began with, and where that broke off."""
-
-    def __init__(self, upstream: UpstreamClient, repository: Repository, digest: Digest) -> None:
-        self._upstream, self._repository, self._digest = upstream, repository, digest
-        self._etag: str | None = None
-        self._endpoint = 0
-
-    async def read_into(self, ingest: Ingest, partial: Partial, expected: int | None) -> None:
-        """Append what is missing. Raises UpstreamError with `ingest` as far as it came, BlobUnknown for a 404."""
-        name, digest = self._repository.name, self._digest
-        async with self._upstream.open_blob(name, digest, ingest.size, self._etag, self._endpoint) as remote:
-            if remote is None:
-                raise BlobUnknown(detail={"digest": str(digest)})
-            self._etag, self._endpoint = remote.etag, remote.endpoint + 1
-            await _append(remote, ingest, partial, expected)
-
-
-async def _append(remote: RemoteBlob, ingest: Ingest, partial: Partial, expected: int | None) -> None:
-    total = remote.total if remote.total is not None else expected
-    if expected is not None and total != expected:
-        raise UpstreamBroken(f"the upstream has a blob of {total} bytes where its manifest says {expected}")
-    if total is not None and ingest.size > total:
-        # Clients may have read those bytes already: they cannot be taken back, only given up.
-        raise UpstreamBroken(f"the upstream now says {total} bytes, and has sent {ingest.size}")
-    if partial.is_announced and total != partial.total:
-        # Clients were told the first length; with another one they would end in the wrong place.
-        raise UpstreamBroken(f"the upstream now says {total} bytes, and said {partial.total} before")
-    partial.announce(total)
-    surplus = ingest.size - remote.start  # sent again by an upstream that cannot go on in the middle
-    async for chunk in steadily(remote.chunks):
-        if surplus >= len(chunk):
-            surplus -= len(chunk)
-            continue
-        fresh, surplus = chunk[surplus:], 0
-        if total is not None and ingest.size + len(fresh) > total:
-            raise UpstreamBroken("the upstream sends more than it announced")
-        await ingest.append(fresh)
-        partial.advance()
-    if total is not None and ingest.size != total:
-        raise UpstreamUnavailable("the upstream sent less than it announced")
-
-
-async def steadily(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The chunks, as long as they come at a rate that gets anywhere; raises UpstreamTimedOut."""
-    period_ends, received = time.monotonic() + _PERIOD_SECONDS, 0
-    async for chunk in chunks:
-        yield chunk
-        received += len(chunk)
-        if (now := time.monotonic()) >= period_ends:
-            if received < _MIN_BYTES_PER_PERIOD:
-                raise UpstreamTimedOut("the upstream sends too slowly to ever finish")
-            period_ends, received = now + _PERIOD_SECONDS, 0
-
-
 async def _put_away(ingest: Ingest, failure: Exception | None) -> None:
     """Bytes that merely stopped coming are kept, to be gone on with; everything else that failed is removed."""
     resumable = isinstance(failure, UpstreamUnavailable | UpstreamRateLimited) and ingest.size > 0
@@ -231,5 +188,5 @@ async def _put_away(ingest: Ingest, failure: Exception | None) -> None:
 
 def _report(download: Download, failure: Exception) -> None:
     facts = {"digest": str(download.digest), "repository": str(download.source), "reason": str(failure)}
-    level = logging.INFO if isinstance(failure, BlobUnknown) else logging.WARNING
+    level = logging.INFO if isinstance(failure, BlobUnknown | _Abandoned) else logging.WARNING
     log.log(level, "download ended early", extra=facts)

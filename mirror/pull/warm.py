@@ -136,12 +136,12 @@ class _Pieces:
             if isinstance(pulled, ArrivingBlob):
                 await pulled.completed()
             else:
-                (await pulled.open()).close()
+                pulled.file.close()
             # Clients have their last byte before it is durable; here it is this that counts.
             await self._downloads.settled(digest)
             if await self._store.blobs.size(repository, digest) is None:
                 raise StoreUnavailable("it was fetched, and could not be kept")
-            return pulled.outcome
+            return pulled.origin.outcome
 
 
 class _Order:

@@ -3,10 +3,8 @@
 Requests that a client waits for are repeated where that can help (mirror/upstream/retry.py).
 """
 
-import asyncio
 import json
 import logging
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -14,7 +12,17 @@ from functools import partial
 from typing import TypeVar
 
 from aiohttp import ClientResponse
-from aiohttp.hdrs import ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, LINK, RANGE
+from aiohttp.hdrs import (
+    ACCEPT,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    ETAG,
+    IF_RANGE,
+    LINK,
+    RANGE,
+)
 from multidict import istr
 from yarl import URL
 
@@ -28,7 +36,7 @@ from mirror.upstream.errors import (
     UpstreamUnavailable,
 )
 from mirror.upstream.limits import Kind
-from mirror.upstream.retry import wait_before_retry
+from mirror.upstream.retry import repeated
 from mirror.upstream.transport import Transport, read_capped
 from ocispec import endpoints, manifest, media_types
 from ocispec.digest import Digest
@@ -65,9 +73,11 @@ class RemoteHead:
 
 @dataclass(frozen=True, slots=True)
 class RemoteBlob:
-    """A blob that is being received from byte `start` on. `total` is its whole length, None where it is not said."""
+    """A blob that is being received from byte `start` on, up to the one before `end`. `total` is its whole length; None
+    where it is not said."""
 
     start: int
+    end: int | None
     total: int | None
     etag: str | None
     chunks: AsyncIterator[bytes]
@@ -140,36 +150,51 @@ class UpstreamClient:
 
     @asynccontextmanager
     async def open_blob(
-        self, repository: RepositoryName, digest: Digest, start: int = 0, etag: str | None = None, endpoint: int = 0
+        self,
+        repository: RepositoryName,
+        digest: Digest,
+        start: int = 0,
+        last: int | None = None,
+        etag: str | None = None,
+        endpoint: int = 0,
     ) -> AsyncIterator[RemoteBlob | None]:
-        """A blob from byte `start` on, or from 0 where the upstream does not go on in the middle.
+        """A blob from byte `start` on, to its end or to byte `last`; all of it where the upstream knows no parts.
 
         `endpoint` is the one to begin with: the number of one that broke off, and one more. With `etag`, only if it is
         still the same entity (If-Range). Raises UpstreamError, also while it is read.
         """
-        headers = {RANGE: f"bytes={start}-"} if start else {}
-        if start and etag:
-            headers[IF_RANGE] = etag
+        headers = _ranged(start, last, etag) if start or last is not None else {}
         begin = endpoint % len(self._endpoints)
         async with self._open(repository, digest, headers, begin) as (response, which):
             if response.status == 404:
                 yield None
             else:
                 _check_plain(response)
-                first, total = _extent(response, start)
-                yield RemoteBlob(first, total, response.headers.get("ETag"), response.content.iter_any(), which)
+                first, end, total = _extent(response, start, last)
+                yield RemoteBlob(first, end, total, response.headers.get(ETAG), response.content.iter_any(), which)
 
     @asynccontextmanager
     async def open_part(
-        self, repository: RepositoryName, digest: Digest, part: ContentRange
+        self,
+        repository: RepositoryName,
+        digest: Digest,
+        part: ContentRange,
+        etag: str | None = None,
+        endpoint: int = 0,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Just this part of a blob. Raises UpstreamError, also while it is read; UpstreamBroken for anything else."""
-        headers = {RANGE: f"bytes={part.first}-{part.last}"}
-        async with self._open(repository, digest, headers) as (response, _):
+        """Just this part of a blob, of the entity with `etag` if that is given, from `endpoint` on as in `open_blob`.
+
+        Raises UpstreamError, also while it is read; UpstreamBroken for anything else.
+        """
+        headers = _ranged(part.first, part.last, etag)
+        begin = endpoint % len(self._endpoints)
+        async with self._open(repository, digest, headers, begin) as (response, _):
             _check_plain(response)
             is_part = response.status == 206 and _length(response) in (None, part.length)
             if not is_part or parse_content_range(response.headers.get(CONTENT_RANGE, "")) != part:
                 raise UpstreamBroken("the upstream sends another part than was asked for")
+            if etag and response.headers.get(ETAG, etag) != etag:
+                raise UpstreamBroken("the upstream sends a part of something else")
             yield response.content.iter_any()
 
     @asynccontextmanager
@@ -196,7 +221,7 @@ class UpstreamClient:
         asked: set[URL] = set()
         while url not in asked and len(asked) < _MAX_PAGES:
             asked.add(url)
-            page = await _repeated(partial(_tag_page, endpoint, repository, url))
+            page = await repeated(partial(_tag_page, endpoint, repository, url))
             if page is None:
                 return None
             found += page[0]
@@ -245,25 +270,12 @@ class UpstreamClient:
         raise min(failures, key=_telling)
 
     async def _persistently(self, ask: Callable[[Transport], Awaitable[T]]) -> T:
-        return await _repeated(lambda: self._first(ask))
+        return await repeated(lambda: self._first(ask))
 
 
 def _telling(error: UpstreamError) -> int:
     """What is most worth saying of several failures: to wait, before what went wrong, before that nobody asked."""
     return 0 if isinstance(error, UpstreamRateLimited) else 2 if isinstance(error, UpstreamNotAsked) else 1
-
-
-async def _repeated(ask: Callable[[], Awaitable[T]]) -> T:
-    attempt = 1
-    while True:
-        try:
-            return await ask()
-        except UpstreamError as error:
-            wait = wait_before_retry(attempt, error, random.random())  # noqa: S311 - jitter, not a secret
-            if wait is None:
-                raise
-        await asyncio.sleep(wait)
-        attempt += 1
 
 
 async def _tag_page(endpoint: Transport, repository: RepositoryName, url: URL) -> tuple[list[str], URL | None] | None:
@@ -296,16 +308,22 @@ def _check_plain(response: ClientResponse) -> None:
         raise UpstreamBroken(f"the upstream gave an answer that makes no sense here ({response.status})")
 
 
-def _extent(response: ClientResponse, start: int) -> tuple[int, int | None]:
-    """First byte and whole length of what is coming."""
+def _ranged(start: int, last: int | None, etag: str | None) -> dict[istr, str]:
+    headers = {RANGE: f"bytes={start}-{'' if last is None else last}"}
+    return headers | {IF_RANGE: etag} if etag else headers
+
+
+def _extent(response: ClientResponse, start: int, last: int | None) -> tuple[int, int | None, int | None]:
+    """Where what is coming begins and ends, and its whole length."""
     if response.status == 206:
         extent = parse_content_range(response.headers.get(CONTENT_RANGE, ""))
-        if extent is None or not start or extent.first != start or extent.last != extent.size - 1:
+        is_asked = extent is not None and extent.last == (extent.size - 1 if last is None else last)
+        if extent is None or not is_asked or extent.first != start or (not start and last is None):
             raise UpstreamBroken("the upstream sends another part than was asked for")
-        return start, extent.size
+        return start, extent.last + 1, extent.size
     if response.status != 200:
         raise UpstreamBroken(f"the upstream gave an answer that makes no sense here ({response.status})")
-    return 0, _length(response)
+    return 0, _length(response), _length(response)
 
 
 def _length(response: ClientResponse) -> int | None:

@@ -1,4 +1,9 @@
-"""When to ask again, and how long to wait before. Pure: attempt and failure in, seconds or None out."""
+"""When to ask again, and how long to wait before; and the one loop that does so."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from mirror.upstream.errors import (
     UpstreamError,
@@ -9,19 +14,44 @@ from mirror.upstream.errors import (
     UpstreamUnavailable,
 )
 
+T = TypeVar("T")
+
 # A request that a client waits for is tried this often in all; more would make a storm of an outage.
 ATTEMPTS = 3
 # In the middle of a blob: giving up cuts every client, so wait out a gap of some ten seconds first.
 RESUMING_ATTEMPTS = 7
+# An attempt that brought this much makes the next one count as the first: a long blob may break off more often.
+_PROGRESS_BYTES = 64 * 1024
 _FIRST_WAIT = 0.2
 # Asking for what is not here has the upstream probed at once; this is what the probe gets.
 _PROBED_WAIT = 1.0
-# Longer than this a client is better told to come back.
-_MAX_WAIT = 5.0
+# Longer than this a client is better told to come back. In the middle of a blob it would be cut, and a 429 that says
+# nothing of how long it holds is taken for ten seconds.
+_MAX_WAIT, _MAX_RESUMING_WAIT = 5.0, 15.0
+
+
+async def repeated(ask: Callable[[], Awaitable[T]], kept: Callable[[], int] = lambda: 0) -> T:
+    """What `ask` gives in the end, asked as often as makes sense; raises the last UpstreamError.
+
+    `kept` says how many bytes have come so far that the next attempt goes on from.
+    """
+    attempt = 1
+    while True:
+        before = kept()
+        try:
+            return await ask()
+        except UpstreamError as error:
+            attempt = 1 if kept() - before >= _PROGRESS_BYTES else attempt
+            jitter = random.random()  # noqa: S311 - jitter, not a secret
+            wait = wait_before_retry(attempt, error, jitter, resuming=kept() > 0)
+            if wait is None:
+                raise
+        await asyncio.sleep(wait)
+        attempt += 1
 
 
 def wait_before_retry(attempt: int, error: UpstreamError, jitter: float, *, resuming: bool = False) -> float | None:
-    """Seconds to wait after failed attempt number `attempt` (from 1); None: give up. `jitter` is in [0, 1).
+    """Seconds to wait after failed attempt number `attempt` (from 1); None: give up. `jitter` is in [0, 1). Pure.
 
     `resuming`: what has come so far is kept, so a time-out is worth another attempt.
     """
@@ -33,8 +63,8 @@ def wait_before_retry(attempt: int, error: UpstreamError, jitter: float, *, resu
     if attempt >= (RESUMING_ATTEMPTS if patient else ATTEMPTS):
         return None
     if isinstance(error, UpstreamRateLimited):
-        wait = error.retry_after
-        return wait if wait is not None and wait <= _MAX_WAIT else None
+        wait, longest = error.retry_after, _MAX_RESUMING_WAIT if resuming else _MAX_WAIT
+        return wait if wait is not None and wait <= longest else None
     # A time-out has cost its wait already; asking again would double what the client waits.
     if isinstance(error, UpstreamUnavailable) and (resuming or not isinstance(error, UpstreamTimedOut)):
         return min(_MAX_WAIT, _FIRST_WAIT * float(2 ** (attempt - 1)) * (0.5 + jitter))

@@ -54,6 +54,8 @@ def limited(retry_after: float | None) -> UpstreamRateLimited:
         (1, limited(3600.0), 0.5, False, None),
         (3, limited(1.0), 0.5, False, None),
         (3, limited(1.0), 0.5, True, 1.0),
+        (1, limited(10.0), 0.5, True, 10.0),  # those who read it are cut otherwise
+        (1, limited(15.1), 0.5, True, None),
         (1, UpstreamNotAsked("no"), 0.5, False, 1.0),  # it is being probed for us
         (3, UpstreamNotAsked("no"), 0.5, False, None),
         (1, UpstreamOffline("no"), 0.5, True, None),

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from mirror.pull import download
+from mirror.pull import part
 from mirror.upstream import transport
 from tests.conftest import RunningMirror, Server
 from tests.fakes.faults import Hang, Status, Trickle, Where
@@ -81,7 +81,7 @@ async def test_silence_in_the_body__once_is_mended(hub: FakeHub, impatient: Runn
 async def test_trickle__that_no_read_timeout_would_notice(
     hub: FakeHub, impatient: RunningMirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(download, "_PERIOD_SECONDS", 0.5)
+    monkeypatch.setattr(part, "_PERIOD_SECONDS", 0.5)
     hub.fault("cdn", Trickle(2000))
     async with asyncio.timeout(10):
         got = await fetch(impatient, blob(LAYER))
@@ -134,7 +134,7 @@ async def test_slow_but_steady__is_left_alone(
     hub: FakeHub, impatient: RunningMirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three periods, each with more than the least there must be; and the client sees it grow."""
-    monkeypatch.setattr(download, "_PERIOD_SECONDS", 0.5)
+    monkeypatch.setattr(part, "_PERIOD_SECONDS", 0.5)
     hub.fault("cdn", Trickle(200_000))
     async with connect(impatient) as (reader, writer):
         await send_head(writer, "GET", blob(LAYER))

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -235,6 +235,103 @@ async def test_no_more_than_so_many_at_a_time(
     hub.clear_faults()
     assert [(await task).full_body for task in tasks] == [DATA[FIRST + n : END + n + 1] for n in range(10)]
     hub.clear()
+
+
+# Clients that ask for the same part
+
+
+def kept(mirror: RunningMirror) -> tuple[int, int]:
+    """Requests under way, and bytes of memory that are taken for them."""
+    parts = mirror.application[SERVICES].blob_pulls._ahead
+    return parts._under_way, parts._kept
+
+
+def readers(mirror: RunningMirror) -> int:
+    """Of parts that are shared."""
+    return sum(flight.readers for flight in mirror.application[SERVICES].blob_pulls._ahead._flights.values())
+
+
+async def test_fifty_clients_with_the_same_part_cause_one_request(hub: FakeHub, waiting: RunningMirror) -> None:
+    hub.fault("cdn", Hang("body", 1000), times=1)
+    tasks = [asyncio.create_task(get(waiting)) for _ in range(49)]
+    await until(lambda: readers(waiting) == 49)
+    late = asyncio.create_task(get(waiting))
+    other = await get(waiting, f"bytes={FIRST}-{END}")  # one byte more is another part
+    assert other.full_body == DATA[FIRST : END + 1]
+    assert not any(task.done() for task in tasks)
+    assert kept(waiting) == (1, END - FIRST)
+    hub.fault("cdn", Hang("headers"))  # a second request for it would wait for ever
+    hub.release()
+    assert {(await task).full_body for task in [*tasks, late]} == {DATA[FIRST:END]}
+    assert asked_parts(hub) == [PART, f"bytes={FIRST}-{END}"]
+    assert kept(waiting) == (0, 0)
+    await here(waiting, DIGEST)
+    assert whole_downloads(hub) == 0
+
+
+async def test_part_is_forgotten_when_nobody_reads_it_any_more(hub: FakeHub, waiting: RunningMirror) -> None:
+    for _ in range(2):
+        assert (await get(waiting)).full_body == DATA[FIRST:END]
+        assert kept(waiting) == (0, 0)
+    assert asked_parts(hub) == [PART, PART]
+
+
+@dataclass(frozen=True)
+class LateFailure(Fault):
+    """A 500 that comes with `hub.release()`."""
+
+    def bend(self, reply: Reply, asked: Asked) -> Reply:
+        return replace(Status(500).bend(reply, asked), hold="headers")
+
+
+async def test_failure_is_shared_and_asked_anew(hub: FakeHub, waiting: RunningMirror) -> None:
+    hub._released = asyncio.Event()  # the download goes on waiting for the one before
+    hub.fault("cdn", LateFailure(), times=1)
+    failed = [asyncio.create_task(get(waiting)) for _ in range(10)]
+    await until(lambda: readers(waiting) == 10)
+    hub.release()
+    await until(lambda: kept(waiting) == (0, 0))
+    assert not any(task.done() for task in failed)  # they wait for the file
+    assert (await get(waiting)).full_body == DATA[FIRST:END]
+    assert asked_parts(hub) == [PART, PART]
+    for task in failed:
+        task.cancel()
+    await asyncio.gather(*failed, return_exceptions=True)
+
+
+async def test_long_parts_are_asked_for_by_each(
+    hub: FakeHub, waiting: RunningMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "_SHORT_BYTES", END - FIRST - 1)
+    got = await asyncio.gather(get(waiting), get(waiting))
+    assert {one.full_body for one in got} == {DATA[FIRST:END]}
+    assert asked_parts(hub) == [PART, PART]
+
+
+async def test_without_memory_for_it_a_part_is_asked_for_by_each(
+    hub: FakeHub, waiting: RunningMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "_MEMORY_BYTES", END - FIRST)
+    hub.fault("cdn", Hang("body", 1000), times=1)
+    first = asyncio.create_task(get(waiting))
+    await until(lambda: hub.count("cdn") == 1)
+    for _ in range(2):
+        assert (await get(waiting, f"bytes={FIRST + 1}-{END}")).full_body == DATA[FIRST + 1 : END + 1]
+    assert kept(waiting) == (1, END - FIRST)
+    hub.release()
+    assert (await first).full_body == DATA[FIRST:END]
+
+
+async def test_who_leaves_does_not_stop_what_others_read(hub: FakeHub, waiting: RunningMirror) -> None:
+    hub.fault("cdn", Hang("body", 1000), times=1)
+    async with connect(waiting) as (reader, writer):
+        await send_head(writer, "GET", blob(DIGEST), Range=PART)
+        await read_head(reader)
+        stays = asyncio.create_task(get(waiting))
+        await until(lambda: readers(waiting) == 2)
+    hub.release()
+    assert (await stays).full_body == DATA[FIRST:END]
+    assert asked_parts(hub) == [PART]
 
 
 # Clients that leave

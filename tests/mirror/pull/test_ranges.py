@@ -8,7 +8,7 @@ from tests.conftest import RunningMirror
 from tests.fakes.faults import Hang, NoLength
 from tests.fakes.images import random_blob
 from tests.fakes.upstream import FakeHub
-from tests.mirror.wire import NAME, blob, cold_blob, fetch, here, partial_size, until
+from tests.mirror.wire import NAME, blob, cold_blob, connect, fetch, here, partial_size, read_head, send_head, until
 
 DIGEST, DATA = random_blob("ranges", 200_000)
 SIZE, HALF = len(DATA), 100_000
@@ -126,6 +126,22 @@ async def test_part_of_an_arriving_blob(hub: FakeHub, mirror: RunningMirror) -> 
     assert ((await stale).status, (await stale).full_body) == (200, DATA)
     assert hub.log()[2:] == cold_blob(DIGEST)
     assert all("Range" not in seen.headers for seen in hub.requests)
+
+
+async def test_several_connections_of_one_client_that_are_closed_early(hub: FakeHub, mirror: RunningMirror) -> None:
+    """containerd 2.1 asks for everything from here on, several times at once, and hangs up where the next begins."""
+    hub.add_blob(NAME, DATA)
+    hub.bandwidth = 400_000
+
+    async def chunk(first: int) -> bytes:
+        async with connect(mirror) as (reader, writer):
+            await send_head(writer, "GET", blob(DIGEST), Range=f"bytes={first}-")
+            assert (await read_head(reader))[0] == 206
+            return await asyncio.wait_for(reader.readexactly(SIZE // 4), 20)
+
+    assert b"".join(await asyncio.gather(*(chunk(first) for first in range(0, SIZE, SIZE // 4)))) == DATA
+    await here(mirror, DIGEST)
+    assert hub.log()[2:] == cold_blob(DIGEST)
 
 
 async def test_part_that_begins_where_the_download_waits(hub: FakeHub, mirror: RunningMirror) -> None:
