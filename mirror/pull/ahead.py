@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 
-from mirror.pull.download import Download, steadily
+from mirror.pull.download import Download
 from mirror.upstream.client import UpstreamClient
 from mirror.upstream.errors import UpstreamBroken, UpstreamError
 from ocispec.ranges import ContentRange
@@ -64,7 +64,7 @@ class Ahead:
         upstream = self._upstreams[repository.upstream]
         try:
             async with upstream.open_part(repository.name, download.digest, part) as remote:
-                async for chunk in steadily(remote):
+                async for chunk in remote:
                     yield chunk
         except UpstreamBroken:
             # It does not know parts, or not these. It would send the whole each time: not once more for this blob.

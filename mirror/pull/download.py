@@ -9,8 +9,7 @@ times; and at the next request from the bytes on disk.
 import asyncio
 import logging
 import random
-import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 
 from mirror.upstream.client import RemoteBlob, UpstreamClient
 from mirror.upstream.errors import (
@@ -21,6 +20,7 @@ from mirror.upstream.errors import (
     UpstreamTimedOut,
     UpstreamUnavailable,
 )
+from mirror.upstream.line import Rank, Want
 from mirror.upstream.retry import wait_before_retry
 from ocispec.digest import Digest
 from ocispec.errors import BlobUnknown
@@ -33,18 +33,18 @@ from storage.store import Store
 
 log = logging.getLogger(__name__)
 
-# An upstream that sends less than this over a whole period is as good as gone; sock_read alone would never notice.
-_PERIOD_SECONDS = 30.0
-_MIN_BYTES_PER_PERIOD = 32 * 1024
 # An attempt that brought this much counts as the first one again.
 _PROGRESS_BYTES = 64 * 1024
 
 
 class Download:
-    """One blob on its way in, from `source`. Clients follow `partial`; `repositories` get the blob when it is here."""
+    """One blob on its way in, from `source`. Clients follow `partial`; `repositories` get the blob when it is here.
 
-    def __init__(self, digest: Digest, source: Repository, partial: Partial) -> None:
-        self.digest, self.source, self.partial = digest, source, partial
+    `want` says whether a client has asked for it.
+    """
+
+    def __init__(self, digest: Digest, source: Repository, partial: Partial, want: Want) -> None:
+        self.digest, self.source, self.partial, self.want = digest, source, partial, want
         self.repositories = {source}
         self.has_parts = True  # until an upstream shows that it does not send just a part of it
 
@@ -59,20 +59,27 @@ class Downloads:
         self._starting = KeyedLocks()
 
     def find(self, digest: Digest) -> Download | None:
-        """The download that is under way, if any."""
+        """The download that is under way, if any, for a client."""
         running = self._running.get(digest)
-        return None if running is None or running.partial.has_failed else running
+        if running is None or running.partial.has_failed:
+            return None
+        running.want.hurry()
+        return running
 
-    async def start(self, repository: Repository, digest: Digest, expected: int | None) -> tuple[Download | None, bool]:
+    async def start(
+        self, repository: Repository, digest: Digest, expected: int | None, *, ahead: bool = False
+    ) -> tuple[Download | None, bool]:
         """The download of `digest`, and whether this call began it; None where the blob is here by now.
 
-        `expected` is its length where that is known.
+        `expected` is its length where that is known. `ahead`: no client waits for it.
         """
         async with self._starting.of(digest):
             running = self._running.get(digest)
             if running is not None and running.partial.has_failed:
                 await asyncio.wait([self._tasks[running]])  # until its file is put away
                 running = None
+            if running is not None and not ahead:
+                running.want.hurry()
             if running is not None or await self._store.blobs.is_here(digest):
                 return running, False
             ingest = await self._store.content.receive_download(digest)
@@ -81,7 +88,8 @@ class Downloads:
             except StorageError:
                 await ingest.close()
                 raise
-            download = Download(digest, repository, Partial(digest, ingest))
+            want = Want(Rank.AHEAD if ahead else Rank.BLOB)
+            download = Download(digest, repository, Partial(digest, ingest), want)
             self._running[digest] = download
         task = self._tasks[download] = asyncio.create_task(self._run(download, ingest, expected))
         task.add_done_callback(lambda _: self._tasks.pop(download))
@@ -131,7 +139,7 @@ class Downloads:
         if ingest.size and ingest.size == expected:
             download.partial.announce(expected)
             return
-        source = _Source(self._upstreams[download.source.upstream], download.source, download.digest)
+        source = _Source(self._upstreams[download.source.upstream], download)
         attempt = 1
         while True:
             before = ingest.size
@@ -168,15 +176,17 @@ class Downloads:
 class _Source:
     """One blob of one upstream, remembering between attempts which entity it began with, and where that broke off."""
 
-    def __init__(self, upstream: UpstreamClient, repository: Repository, digest: Digest) -> None:
-        self._upstream, self._repository, self._digest = upstream, repository, digest
+    def __init__(self, upstream: UpstreamClient, download: Download) -> None:
+        self._upstream, self._repository, self._digest = upstream, download.source, download.digest
+        self._want = download.want
         self._etag: str | None = None
         self._endpoint = 0
 
     async def read_into(self, ingest: Ingest, partial: Partial, expected: int | None) -> None:
         """Append what is missing. Raises UpstreamError with `ingest` as far as it came, BlobUnknown for a 404."""
         name, digest = self._repository.name, self._digest
-        async with self._upstream.open_blob(name, digest, ingest.size, self._etag, self._endpoint) as remote:
+        begin, want = self._endpoint, self._want
+        async with self._upstream.open_blob(name, digest, ingest.size, self._etag, begin, want) as remote:
             if remote is None:
                 raise BlobUnknown(detail={"digest": str(digest)})
             self._etag, self._endpoint = remote.etag, remote.endpoint + 1
@@ -195,7 +205,7 @@ async def _append(remote: RemoteBlob, ingest: Ingest, partial: Partial, expected
         raise UpstreamBroken(f"the upstream now says {total} bytes, and said {partial.total} before")
     partial.announce(total)
     surplus = ingest.size - remote.start  # sent again by an upstream that cannot go on in the middle
-    async for chunk in steadily(remote.chunks):
+    async for chunk in remote.chunks:
         if surplus >= len(chunk):
             surplus -= len(chunk)
             continue
@@ -206,18 +216,6 @@ async def _append(remote: RemoteBlob, ingest: Ingest, partial: Partial, expected
         partial.advance()
     if total is not None and ingest.size != total:
         raise UpstreamUnavailable("the upstream sent less than it announced")
-
-
-async def steadily(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The chunks, as long as they come at a rate that gets anywhere; raises UpstreamTimedOut."""
-    period_ends, received = time.monotonic() + _PERIOD_SECONDS, 0
-    async for chunk in chunks:
-        yield chunk
-        received += len(chunk)
-        if (now := time.monotonic()) >= period_ends:
-            if received < _MIN_BYTES_PER_PERIOD:
-                raise UpstreamTimedOut("the upstream sends too slowly to ever finish")
-            period_ends, received = now + _PERIOD_SECONDS, 0
 
 
 async def _put_away(ingest: Ingest, failure: Exception | None) -> None:

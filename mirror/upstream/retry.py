@@ -34,7 +34,10 @@ def wait_before_retry(attempt: int, error: UpstreamError, jitter: float, *, resu
         return None
     if isinstance(error, UpstreamRateLimited):
         wait = error.retry_after
-        return wait if wait is not None and wait <= _MAX_WAIT else None
+        if wait is None or wait > _MAX_WAIT:
+            return None
+        # Everybody was told the same: they must not all come back at the same moment.
+        return wait * (1 + jitter / 2) + _FIRST_WAIT * jitter
     # A time-out has cost its wait already; asking again would double what the client waits.
     if isinstance(error, UpstreamUnavailable) and (resuming or not isinstance(error, UpstreamTimedOut)):
         return min(_MAX_WAIT, _FIRST_WAIT * float(2 ** (attempt - 1)) * (0.5 + jitter))
