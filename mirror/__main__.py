@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from mirror import __version__
-from mirror.commands import images
+from mirror.commands import images, upstreams
 from mirror.commands.options import ConfigOption
 from mirror.errors import StartError
 from storage.errors import StorageError
@@ -123,7 +123,7 @@ def wire(
         typer.echo(report.listed(root, files) if as_json else report.printed(root, files), nl=False)
 
 
-for command in (images.refresh, images.status, images.warm):
+for command in (images.refresh, images.status, images.warm, upstreams.upstreams):
     cli.command()(command)
 
 

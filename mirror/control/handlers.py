@@ -34,6 +34,11 @@ async def status(request: web.Request) -> web.StreamResponse:
     return web.json_response(show.status(image, found))
 
 
+async def upstreams(request: web.Request) -> web.StreamResponse:
+    states = parse.commands(request).upstreams.states()
+    return web.json_response({"upstreams": [show.upstream(state) for state in states]})
+
+
 async def warm(request: web.Request) -> web.StreamResponse:
     """A line for each step, as it happens; the one that says `done` is the last, and only then was all of it tried."""
     order = await parse.order(request, parse.WarmOrder)

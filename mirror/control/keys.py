@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from mirror.management.upstreams import Upstreams
 from mirror.pull.refresh import Refreshes
 from mirror.pull.status import Statuses
 from mirror.pull.warm import Warming
@@ -18,6 +19,7 @@ class Commands:
     refreshes: Refreshes
     statuses: Statuses
     warming: Warming
+    upstreams: Upstreams
 
 
 COMMANDS = web.AppKey("commands", Commands)

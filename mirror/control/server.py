@@ -58,6 +58,7 @@ def application(commands: Commands, url: str) -> web.Application:
         [
             web.get("/api/v1/server", handlers.server),
             web.get("/api/v1/status", handlers.status),
+            web.get("/api/v1/upstreams", handlers.upstreams),
             web.post("/api/v1/refresh", handlers.refresh),
             web.post("/api/v1/warm", handlers.warm),
         ]

@@ -1,8 +1,11 @@
 """What commands are answered with, as JSON."""
 
+from datetime import UTC, datetime
+
 from mirror.pull.refresh import Refreshed
 from mirror.pull.status import Part, Status
 from mirror.pull.warm import Step
+from mirror.upstream.state import AccountState, UpstreamState
 from ocispec.image import ImageName
 
 
@@ -56,6 +59,56 @@ def step(step: Step) -> dict[str, object]:
         "reason": step.reason,
     }
     return {name: value for name, value in facts.items() if value is not None}
+
+
+def upstream(state: UpstreamState) -> dict[str, object]:
+    """Times of day are in UTC; `limited` and `held_back` are seconds from now."""
+    return {
+        "host": state.host,
+        "offline": state.is_offline,
+        "endpoints": [
+            {
+                "url": endpoint.url,
+                "answers": not endpoint.is_open,
+                "since": _time(endpoint.since),
+                "accounts": [_account(account) for account in endpoint.accounts],
+            }
+            for endpoint in state.endpoints
+        ],
+        "under_way": state.under_way,
+        "waiting": state.waiting,
+        "received_bytes": state.received,
+        "requests": [
+            {"kind": kind, "outcome": ending, "count": count}
+            for (kind, ending), count in sorted(state.requests.items())
+        ],
+        "errors": [
+            {"reason": trouble.reason, "count": trouble.count, "last": _time(trouble.last)}
+            for trouble in state.troubles
+        ],
+    }
+
+
+def _account(account: AccountState) -> dict[str, object]:
+    budget = account.budget
+    return {
+        "name": account.name,
+        "budget": None
+        if budget is None
+        else {
+            "remaining": budget.remaining,
+            "limit": budget.limit,
+            "window_seconds": budget.window_seconds,
+            "source": budget.source,
+            "scarce": account.is_scarce,
+        },
+        "limited": {kind: round(seconds, 1) for kind, seconds in account.limited.items()},
+        "held_back": {kind: round(seconds, 1) for kind, seconds in account.held_back.items()},
+    }
+
+
+def _time(moment: float | None) -> str | None:
+    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")
 
 
 def _text(value: object) -> str | None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -10,14 +11,18 @@ import pytest
 from mirror import app  # noqa: F401 - so that every subclass of RegistryError there may be is known
 from mirror.config import Config, Section, Upstream, load_config
 from mirror.errors import ConfigError
+from mirror.http.metrics import UpstreamCollector
 from mirror.logs import Entry
 from mirror.pull.outcome import Outcome
 from mirror.pull.refresh import Change
 from mirror.pull.warm import Stage
+from mirror.upstream.limits import Kind
+from mirror.upstream.state import AccountState, Ending, EndpointState, UpstreamState
 from mirror.wiring.clients import CLIENTS, files_for
 from mirror.wiring.report import printed
 from mirror.wiring.server import Server
 from ocispec.errors import RegistryError
+from ocispec.limits import Budget
 from storage.layout import Layout
 
 ROOT = Path(__file__).parents[2]
@@ -211,6 +216,25 @@ def test_commands() -> None:
     assert outcomes == set(Change) | {"failed"}
     (events,) = [row[1] for row in table(part(page("commands.md"), "## Warm")) if row[0] == "event"]
     assert set(re.findall(r"`(\w+)`", events)) == set(Stage)
+
+
+def test_metrics() -> None:
+    """The page has every family with its labels, and every outcome."""
+    families, outcomes = split(
+        table(part(page("operations.md"), "## Metrics")), after="mirror_upstream_limited_seconds"
+    )
+    state = EndpointState("u", False, None, (AccountState("n", Budget(1, 2, 0, ""), False, {}, {}),))
+    upstream = UpstreamState("h", False, (state,), 0, 0, 0, {(Kind.TAG, Ending.DONE): 1}, ())
+    shown = {
+        sample.name: set(sample.labels)
+        for family in UpstreamCollector(SimpleNamespace(states=lambda: [upstream])).collect()  # type: ignore[arg-type]
+        for sample in family.samples
+    }
+    documented = {
+        name: set(re.findall(r"\w+", row[1])) for row in families for name in re.findall(r"mirror_\w+", row[0])
+    }
+    assert documented == shown
+    assert {row[0] for row in outcomes} == set(Ending)
 
 
 def split(rows: list[list[str]], after: str) -> tuple[list[list[str]], list[list[str]]]:
