@@ -4,16 +4,12 @@ Requests that a client waits for are repeated where that can help (mirror/upstre
 their turn, if the operator has set limits (mirror/upstream/pace.py).
 """
 
-import asyncio
 import json
-import logging
-import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 from aiohttp.hdrs import ACCEPT, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, IF_RANGE, LINK, RANGE
 from multidict import istr
@@ -21,19 +17,10 @@ from yarl import URL
 
 from mirror.config import Upstream
 from mirror.upstream.answer import Answer
-from mirror.upstream.errors import (
-    UpstreamBroken,
-    UpstreamError,
-    UpstreamNotAsked,
-    UpstreamRateLimited,
-    UpstreamRefused,
-    UpstreamUnavailable,
-)
+from mirror.upstream.endpoints import Endpoints, repeated
+from mirror.upstream.errors import UpstreamBroken, UpstreamRateLimited
 from mirror.upstream.limits import Kind
 from mirror.upstream.line import Rank, Want
-from mirror.upstream.pace import Pace
-from mirror.upstream.record import Record
-from mirror.upstream.retry import wait_before_retry
 from mirror.upstream.state import UpstreamState
 from mirror.upstream.transport import Transport
 from ocispec import endpoints, manifest, media_types
@@ -43,9 +30,6 @@ from ocispec.names import Reference, RepositoryName, is_tag
 from ocispec.pagination import parse_next
 from ocispec.ranges import ContentRange, parse_content_range
 from ocispec.token import pull_scope
-
-T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 _DIGEST_HEADER = "Docker-Content-Digest"
 _MAX_LIST_BYTES = 4 * 2**20
@@ -85,48 +69,33 @@ class UpstreamClient:
 
     def __init__(self, config: Upstream, clock: Callable[[], float] = time.time) -> None:
         self.config = config
-        self._pace, self._record = Pace(config), Record(clock)
-        self._endpoints = [Transport(config, url, self._pace, self._record, clock) for url in config.endpoints]
-        self._passed_over: set[tuple[Kind, Transport]] = set()
+        self._endpoints = Endpoints(config, clock)
 
     async def close(self) -> None:
-        for endpoint in self._endpoints:
-            await endpoint.close()
+        await self._endpoints.close()
 
     def suspect(self, reason: str) -> None:
-        """Whoever waited for an answer has given up. Where they may have waited for their turn, that says nothing."""
-        for endpoint in self._endpoints:
-            if not endpoint.breaker.is_open and not self._pace.waiting:
-                return endpoint.breaker.suspect(reason)
+        """Whoever waited for an answer has given up."""
+        self._endpoints.suspect(reason)
 
     @property
     def is_asked(self) -> bool:
         """Whether a question would be put to it."""
-        return not self.config.offline and not all(endpoint.breaker.is_open for endpoint in self._endpoints)
+        return self._endpoints.are_asked
 
     @property
     def may_fetch_ahead(self) -> bool:
         """Whether blobs may be asked for that nobody waits for."""
-        willing = any(endpoint.may_fetch_ahead for endpoint in self._endpoints)
-        return willing and not self.config.offline and self._pace.leaves_room
+        return self._endpoints.may_fetch_ahead
 
     @property
     def state(self) -> UpstreamState:
         """How it is doing now."""
-        return UpstreamState(
-            host=self.config.host,
-            is_offline=self.config.offline,
-            endpoints=tuple(endpoint.state for endpoint in self._endpoints),
-            under_way=self._pace.under_way,
-            waiting=self._pace.waiting,
-            received=self._pace.received,
-            requests=dict(self._record.requests),
-            troubles=self._record.troubles,
-        )
+        return self._endpoints.state
 
     def spare(self) -> None:
         """Raises UpstreamRateLimited where the budget of pulls is better kept for what is not here at all."""
-        if all(endpoint.is_scarce for endpoint in self._endpoints):
+        if self._endpoints.are_scarce:
             raise UpstreamRateLimited("the budget of pulls is nearly spent, and kept for what is not here at all")
 
     async def head_manifest(self, repository: RepositoryName, reference: Reference) -> Digest | None:
@@ -142,7 +111,7 @@ class UpstreamClient:
                     raise UpstreamBroken("the upstream does not say which digest the tag has")
                 return digest
 
-        return await self._first(Kind.TAG, ask)  # once: whoever revalidates has a copy to fall back on
+        return await self._endpoints.first(Kind.TAG, ask)  # once: whoever revalidates has a copy to fall back on
 
     async def get_manifest(self, repository: RepositoryName, reference: Reference) -> RemoteManifest | None:
         async def ask(endpoint: Transport) -> RemoteManifest | None:
@@ -154,7 +123,7 @@ class UpstreamClient:
                 body = await response.whole(manifest.MAX_BYTES)
                 return RemoteManifest(body, response.headers.get(CONTENT_TYPE, ""), _claimed(response))
 
-        return await self._persistently(Kind.MANIFEST, ask)
+        return await self._endpoints.persistently(Kind.MANIFEST, ask)
 
     async def head_blob(self, repository: RepositoryName, digest: Digest) -> RemoteHead | None:
         """Whether the upstream has this blob in this repository."""
@@ -164,7 +133,7 @@ class UpstreamClient:
             async with endpoint.request(Kind.BLOB, "HEAD", place, pull_scope(repository)) as response:
                 return RemoteHead(_length(response)) if response.status == 200 else None
 
-        return await self._persistently(Kind.BLOB, ask)
+        return await self._endpoints.persistently(Kind.BLOB, ask)
 
     @asynccontextmanager
     async def open_blob(
@@ -216,20 +185,20 @@ class UpstreamClient:
 
             async def ask(endpoint: Transport) -> tuple[Answer, int]:
                 request = endpoint.request(Kind.BLOB, "GET", place, scope, headers, want)
-                return await stack.enter_async_context(request), self._endpoints.index(endpoint)
+                return await stack.enter_async_context(request), self._endpoints.all.index(endpoint)
 
             was_ahead = want.is_ahead
             try:
-                found = await self._first(Kind.BLOB, ask, begin)
+                found = await self._endpoints.first(Kind.BLOB, ask, begin)
             except UpstreamRateLimited:
                 if want.is_ahead or not was_ahead:
                     raise
-                found = await self._first(Kind.BLOB, ask, begin)  # for the client that has come meanwhile
+                found = await self._endpoints.first(Kind.BLOB, ask, begin)  # for the client that has come meanwhile
             yield found
 
     async def tags(self, repository: RepositoryName) -> list[str] | None:
         """Every tag, all pages, from one endpoint. Raises UpstreamBroken rather than leave some out."""
-        return await self._first(Kind.LIST, lambda endpoint: self._all_tags(endpoint, repository))
+        return await self._endpoints.first(Kind.LIST, lambda endpoint: self._all_tags(endpoint, repository))
 
     async def _all_tags(self, endpoint: Transport, repository: RepositoryName) -> list[str] | None:
         place = endpoints.tags(repository)
@@ -237,7 +206,7 @@ class UpstreamClient:
         asked: set[str] = set()
         while place not in asked and len(asked) < _MAX_PAGES:
             asked.add(place)
-            page = await _repeated(partial(_tag_page, endpoint, repository, place))
+            page = await repeated(partial(_tag_page, endpoint, repository, place))
             if page is None:
                 return None
             found += page[0]
@@ -260,71 +229,7 @@ class UpstreamClient:
                 _check_plain(response)
                 return await response.whole(_MAX_LIST_BYTES)
 
-        return await self._persistently(Kind.LIST, ask)
-
-    async def _first(self, kind: Kind, ask: Callable[[Transport], Awaitable[T]], begin: int = 0) -> T:
-        """What the first endpoint says that says anything; `begin` is the one to begin with.
-
-        What a later one does not have, or refuses, proves nothing where an earlier one could not be asked.
-        """
-        failures: list[UpstreamError] = []
-        for endpoint in self._in_turn(kind, begin):
-            try:
-                found = await ask(endpoint)
-                self._asked_again(kind, endpoint)
-                if found is not None or not failures:
-                    return found
-                break
-            except (UpstreamUnavailable, UpstreamRateLimited) as error:
-                failures.append(error)
-                if len(failures) < len(self._endpoints):
-                    self._pass_over(kind, endpoint, error)
-            except UpstreamRefused:
-                if not failures:
-                    raise
-                break
-        raise min(failures, key=_telling)
-
-    def _in_turn(self, kind: Kind, begin: int) -> Sequence[Transport]:
-        """The endpoints as they are asked: for pulls, those first that grant some more of them."""
-        begin %= len(self._endpoints)
-        endpoints = self._endpoints[begin:] + self._endpoints[:begin]
-        # Only these are counted; and asking for others tells what the budget is now.
-        return sorted(endpoints, key=lambda one: one.is_scarce) if kind is Kind.MANIFEST else endpoints
-
-    def _pass_over(self, kind: Kind, endpoint: Transport, error: UpstreamError) -> None:
-        """One line when it begins, and not one for each request."""
-        level = logging.DEBUG if (kind, endpoint) in self._passed_over else logging.INFO
-        self._passed_over.add((kind, endpoint))
-        facts = {"upstream": self.config.host, "endpoint": endpoint.base.host, "kind": kind, "reason": str(error)}
-        log.log(level, "asking the next endpoint", extra=facts)
-
-    def _asked_again(self, kind: Kind, endpoint: Transport) -> None:
-        if (kind, endpoint) in self._passed_over:
-            self._passed_over.remove((kind, endpoint))
-            facts = {"upstream": self.config.host, "endpoint": endpoint.base.host, "kind": kind}
-            log.info("an endpoint that was passed over answers again", extra=facts)
-
-    async def _persistently(self, kind: Kind, ask: Callable[[Transport], Awaitable[T]]) -> T:
-        return await _repeated(lambda: self._first(kind, ask))
-
-
-def _telling(error: UpstreamError) -> int:
-    """What is most worth saying of several failures: to wait, before what went wrong, before that nobody asked."""
-    return 0 if isinstance(error, UpstreamRateLimited) else 2 if isinstance(error, UpstreamNotAsked) else 1
-
-
-async def _repeated(ask: Callable[[], Awaitable[T]]) -> T:
-    attempt = 1
-    while True:
-        try:
-            return await ask()
-        except UpstreamError as error:
-            wait = wait_before_retry(attempt, error, random.random())  # noqa: S311 - jitter, not a secret
-            if wait is None:
-                raise
-        await asyncio.sleep(wait)
-        attempt += 1
+        return await self._endpoints.persistently(Kind.LIST, ask)
 
 
 async def _tag_page(endpoint: Transport, repository: RepositoryName, place: str) -> tuple[list[str], str | None] | None:

@@ -8,7 +8,7 @@ from enum import IntEnum
 class Rank(IntEnum):
     """Who goes first: what a client waits for before what nobody waits for, short answers before long ones."""
 
-    QUESTION = 0  # a manifest, a tag, a list
+    QUESTION = 0  # a manifest, a tag, a list, how long a blob is
     BLOB = 1
     PART = 2  # of a blob, that comes with the whole of it in any case
     AHEAD = 3  # nobody has asked for it yet

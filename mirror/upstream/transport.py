@@ -90,9 +90,10 @@ class Transport:
     ) -> AsyncIterator[Answer]:
         """The answer at the end of challenges and redirects: 2xx, 404 or 416. Everything else raises UpstreamError.
 
-        It waits for its turn first, and has it until the context ends.
+        It waits for its turn first, and has it until the context ends. `want` says who waits, if not a client for a
+        short answer.
         """
-        want = want or Want(Rank.BLOB if kind is Kind.BLOB else Rank.QUESTION)
+        want = want or Want(Rank.QUESTION)
         try:
             self._admit(kind, want)
             async with self._pace.slot(want):

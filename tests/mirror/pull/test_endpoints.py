@@ -82,7 +82,7 @@ async def test_it_is_said_once_when_it_begins_and_when_it_ends(
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.message for record in caplog.records if record.name == "mirror.upstream.client"]
+    return [record.message for record in caplog.records if record.name == "mirror.upstream.endpoints"]
 
 
 async def test_pulls_begin_where_the_budget_is_not_nearly_spent(hub: FakeHub, both: Both) -> None:
