@@ -27,13 +27,15 @@ from mirror.discovery.lists import Lists
 from mirror.errors import ListenError, StartError
 from mirror.http.access import AccessLogger, BadRequests
 from mirror.http.drain import Drain
-from mirror.http.keys import DRAIN, SERVICES, Services
+from mirror.http.keys import DRAIN, METRICS, SERVICES, Services
+from mirror.http.metrics import UpstreamCollector, registry_of
 from mirror.http.middleware import answering, signing
 from mirror.http.routes import routes
 from mirror.http.warm import warm_first
 from mirror.logs import Stream, access_log
 from mirror.management.delete import Deletions
 from mirror.management.sweep import Sweeper
+from mirror.management.upstreams import Upstreams
 from mirror.pull.blob import BlobPulls
 from mirror.pull.download import Downloads
 from mirror.pull.manifest import ManifestPulls
@@ -73,7 +75,7 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         store = await stack.enter_async_context(open_store(config.storage.root, clock))
         upstreams: dict[str, UpstreamClient] = {}
         for upstream in config.upstreams.values():
-            client = upstreams[upstream.host] = UpstreamClient(upstream)
+            client = upstreams[upstream.host] = UpstreamClient(upstream, clock)
             stack.push_async_callback(client.close)
         downloads = Downloads(store, upstreams)
         stack.push_async_callback(downloads.close)
@@ -104,6 +106,8 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             lists=lists,
             deletions=Deletions(store),
         )
+        states = Upstreams(upstreams)
+        app[METRICS] = registry_of(UpstreamCollector(states))
         for section in config.warm:
             section.check_file()
         pulls = (names, store, manifest_pulls, blob_pulls, downloads)
@@ -114,6 +118,7 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             warming=Warming.by_command(*pulls),
             schedules=Schedules(config.warm, Warming.behind(*pulls), clock),
             orders=Orders(),
+            upstreams=states,
         )
         stack.push_async_callback(commands.close)
         app[LOCAL] = is_local(config.server.listen.host, config.server.external_url)

@@ -42,6 +42,7 @@ from mirror.values import (
     Pattern,
     Patterns,
     Platforms,
+    Size,
     listed,
     parse_image,
     repository_pattern,
@@ -140,6 +141,9 @@ class Upstream(Account):
     stale_if_error: Age = math.inf
     negative_ttl: Duration = 10.0
     rate_limit_reserve: Annotated[int, Field(ge=0)] = 5
+    max_requests_at_once: Annotated[int, Field(ge=0)] = 0
+    max_requests_per_minute: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    max_bytes_per_second: Size = 0
     connect_timeout: Duration = 10.0
     read_timeout: Duration = 30.0
     revalidate_timeout: Duration = 5.0

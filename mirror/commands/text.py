@@ -81,6 +81,47 @@ def _schedule(number: int, schedule: Mapping[str, Any]) -> list[str]:
     return [head, *problem, *(f"  {one['image']}: {one['reason']}" for one in last.get("failures", []))]
 
 
+def upstreams(found: Sequence[Mapping[str, Any]]) -> str:
+    """A table of accounts at endpoints, and below it what has gone wrong."""
+    rows = [
+        (
+            upstream["host"],
+            endpoint["url"],
+            _standing(upstream, endpoint),
+            account["name"],
+            _budget(account["budget"]),
+            ", ".join(f"{kind} for {seconds:.0f} s" for kind, seconds in account["limited"].items()),
+        )
+        for upstream in found
+        for endpoint in upstream["endpoints"]
+        for account in endpoint["accounts"]
+    ]
+    lines = table(("upstream", "endpoint", "", "account", "pulls left", "limited"), rows)
+    lines += [
+        f"{upstream['host']}: {upstream['under_way']} requests under way, {upstream['waiting']} waiting, "
+        f"{amount(upstream['received_bytes'])} received"
+        for upstream in found
+    ]
+    lines += [
+        f"{upstream['host']}: {error['reason']} ({error['count']} times, last {error['last']})"
+        for upstream in found
+        for error in upstream["errors"]
+    ]
+    return "\n".join(lines)
+
+
+def _standing(upstream: Mapping[str, Any], endpoint: Mapping[str, Any]) -> str:
+    if upstream["offline"]:
+        return "offline"
+    return "answers" if endpoint["answers"] else f"SILENT since {endpoint['since']}"
+
+
+def _budget(budget: Mapping[str, Any] | None) -> str:
+    if budget is None:
+        return ""
+    return f"{budget['remaining']} of {budget['limit']}{' SCARCE' if budget['scarce'] else ''}"
+
+
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     lines = [head, *rows]
     widths = [max(len(line[column]) for line in lines) for column in range(len(head))]

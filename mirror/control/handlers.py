@@ -60,6 +60,21 @@ def _schedules(request: web.Request, *, with_names: bool) -> web.StreamResponse:
     return web.json_response({"schedules": [show.schedule(state, with_names=with_names) for state in states]})
 
 
+async def upstreams(request: web.Request) -> web.StreamResponse:
+    """How they are doing."""
+    return _upstreams(request, with_names=True)
+
+
+async def public_upstreams(request: web.Request) -> web.StreamResponse:
+    """The same for anybody: accounts are numbers there, as they are in the metrics."""
+    return _upstreams(request, with_names=False)
+
+
+def _upstreams(request: web.Request, *, with_names: bool) -> web.StreamResponse:
+    states = parse.commands(request).upstreams.states()
+    return web.json_response({"upstreams": [show.upstream(state, with_names=with_names) for state in states]})
+
+
 async def warm(request: web.Request) -> web.StreamResponse:
     """A line for each step, as it happens; the one that says `done` is the last, and only then was all of it tried."""
     order = await parse.order(request, parse.WarmOrder)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from mirror.control.orders import Orders
+from mirror.management.upstreams import Upstreams
 from mirror.pull.refresh import Refreshes
 from mirror.pull.schedule import Schedules
 from mirror.pull.status import Statuses
@@ -22,6 +23,7 @@ class Commands:
     warming: Warming
     schedules: Schedules
     orders: Orders
+    upstreams: Upstreams
 
     async def close(self) -> None:
         """Nothing more is done that nobody waits for, nor what takes long."""

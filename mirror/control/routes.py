@@ -11,6 +11,7 @@ def of_socket() -> list[web.RouteDef]:
     return [
         web.get("/api/v1/server", handlers.server),
         web.get("/api/v1/status", handlers.status),
+        web.get("/api/v1/upstreams", handlers.upstreams),
         web.get("/api/v1/warm", handlers.schedules),
         web.post("/api/v1/refresh", handlers.refresh),
         web.post("/api/v1/warm", handlers.warm),
@@ -22,6 +23,7 @@ def of_port() -> list[web.RouteDef]:
     return [
         web.get("/api/v1/server", handlers.public_server),
         web.get("/api/v1/status", handlers.status),
+        web.get("/api/v1/upstreams", handlers.public_upstreams),
         web.get("/api/v1/warm", handlers.public_schedules),
         web.post("/api/v1/refresh", acting(handlers.refresh), expect_handler=expect),
         web.post("/api/v1/warm", acting(handlers.warm), expect_handler=expect),

@@ -6,6 +6,7 @@ from mirror.pull.refresh import Refreshed
 from mirror.pull.schedule import Run, State
 from mirror.pull.status import Part, Status
 from mirror.pull.warm import Step
+from mirror.upstream.state import AccountState, UpstreamState
 from ocispec.image import ImageName
 
 
@@ -86,8 +87,62 @@ def _run(run: Run, *, with_names: bool) -> dict[str, object]:
     } | ({"failures": failures} if with_names else {})
 
 
-def _moment(seconds: float) -> str:
+def _moment(seconds: float | None) -> str | None:
+    if seconds is None:
+        return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def upstream(state: UpstreamState, *, with_names: bool) -> dict[str, object]:
+    """Times of day are in UTC; `limited` and `held_back` are seconds from now."""
+    return {
+        "host": state.host,
+        "offline": state.is_offline,
+        "endpoints": [
+            {
+                "url": endpoint.url,
+                "answers": not endpoint.is_open,
+                "since": _moment(endpoint.since),
+                "accounts": [
+                    _account(account, number, with_names=with_names)
+                    for number, account in enumerate(endpoint.accounts, 1)
+                ],
+            }
+            for endpoint in state.endpoints
+        ],
+        "under_way": state.under_way,
+        "waiting": state.waiting,
+        "received_bytes": state.received,
+        "requests": [
+            {"kind": kind, "outcome": ending, "count": count}
+            for (kind, ending), count in sorted(state.requests.items())
+        ],
+        "errors": [
+            {"reason": trouble.reason, "count": trouble.count, "last": _moment(trouble.last)}
+            for trouble in state.troubles
+        ],
+    }
+
+
+def _account(account: AccountState, number: int, *, with_names: bool) -> dict[str, object]:
+    budget = account.budget
+    # The source is an address of ours, or what the upstream calls the account.
+    source = {"source": budget.source} if budget is not None and with_names else {}
+    facts: dict[str, object] | None = None
+    if budget is not None:
+        facts = {
+            "remaining": budget.remaining,
+            "limit": budget.limit,
+            "window_seconds": budget.window_seconds,
+            "scarce": account.is_scarce,
+            **source,
+        }
+    return {
+        "name": account.name if with_names else str(number),
+        "budget": facts,
+        "limited": {kind: round(seconds, 1) for kind, seconds in account.limited.items()},
+        "held_back": {kind: round(seconds, 1) for kind, seconds in account.held_back.items()},
+    }
 
 
 def _text(value: object) -> str | None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from aiohttp import web
+from prometheus_client import CollectorRegistry
 
 from mirror.discovery.lists import Lists
 from mirror.http.drain import Drain
@@ -35,6 +36,8 @@ class Services:
 
 SERVICES = web.AppKey("services", Services)
 DRAIN = web.AppKey("drain", Drain)
+# What /metrics shows.
+METRICS = web.AppKey("metrics", CollectorRegistry)
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 from aiohttp import hdrs, web
 
-from mirror.http import blobs, discovery, health, manifests, uploads
+from mirror.http import blobs, discovery, health, manifests, metrics, uploads
 
 
 async def expect(request: web.Request) -> None:
@@ -41,4 +41,5 @@ def _routes() -> list[web.RouteDef]:
         web.get("/v2/{name:.+}/referrers/{digest}", discovery.referrers),  # end-12a, end-12b
         web.get("/healthz", health.alive),
         web.get("/readyz", health.ready),
+        web.get("/metrics", metrics.metrics),
     ]

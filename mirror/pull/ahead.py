@@ -15,7 +15,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 
 from mirror.pull.download import Download
-from mirror.pull.part import Part, steadily
+from mirror.pull.part import Part
 from mirror.upstream.client import UpstreamClient
 from mirror.upstream.errors import UpstreamBroken, UpstreamError
 from ocispec.ranges import ContentRange
@@ -94,8 +94,8 @@ class Ahead:
     async def _own(self, key: _Key) -> AsyncIterator[AsyncIterator[bytes]]:
         self._under_way += 1
         try:
-            async with self._ask(key) as remote, aclosing(steadily(remote)) as chunks:
-                yield chunks
+            async with self._ask(key) as remote:
+                yield remote
         finally:
             self._under_way -= 1
 

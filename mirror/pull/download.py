@@ -22,6 +22,7 @@ from mirror.upstream.errors import (
     UpstreamTimedOut,
     UpstreamUnavailable,
 )
+from mirror.upstream.line import Rank, Want
 from mirror.upstream.retry import repeated
 from ocispec.digest import Digest
 from ocispec.errors import BlobUnknown
@@ -40,10 +41,13 @@ class _Abandoned(UpstreamTimedOut):
 
 
 class Download:
-    """One blob on its way in, from `source`. Clients follow `partial`; `repositories` get the blob when it is here."""
+    """One blob on its way in, from `source`. Clients follow `partial`; `repositories` get the blob when it is here.
 
-    def __init__(self, digest: Digest, source: Repository, partial: Partial) -> None:
-        self.digest, self.source, self.partial = digest, source, partial
+    `want` says whether a client has asked for it.
+    """
+
+    def __init__(self, digest: Digest, source: Repository, partial: Partial, want: Want) -> None:
+        self.digest, self.source, self.partial, self.want = digest, source, partial, want
         self.repositories = {source}
         self.followers = 0
         self.has_parts = True  # until an upstream shows that it does not send just a part of it
@@ -60,20 +64,27 @@ class Downloads:
         self._room = Room()
 
     def find(self, digest: Digest) -> Download | None:
-        """The download that is under way, if any."""
+        """The download that is under way, if any, for a client."""
         running = self._running.get(digest)
-        return None if running is None or running.partial.has_failed else running
+        if running is None or running.partial.has_failed:
+            return None
+        running.want.hurry()
+        return running
 
-    async def start(self, repository: Repository, digest: Digest, expected: int | None) -> tuple[Download | None, bool]:
+    async def start(
+        self, repository: Repository, digest: Digest, expected: int | None, *, ahead: bool = False
+    ) -> tuple[Download | None, bool]:
         """The download of `digest`, and whether this call began it; None where the blob is here by now.
 
-        `expected` is its length where that is known.
+        `expected` is its length where that is known. `ahead`: no client waits for it.
         """
         async with self._starting.of(digest):
             running = self._running.get(digest)
             if running is not None and running.partial.has_failed:
                 await asyncio.wait([self._tasks[running]])  # until its file is put away
                 running = None
+            if running is not None and not ahead:
+                running.want.hurry()
             if running is not None or await self._store.blobs.is_here(digest):
                 return running, False
             ingest = await self._store.content.receive_download(digest)
@@ -82,7 +93,8 @@ class Downloads:
             except StorageError:
                 await ingest.close()
                 raise
-            download = Download(digest, repository, Partial(digest, ingest))
+            want = Want(Rank.AHEAD if ahead else Rank.BLOB)
+            download = Download(digest, repository, Partial(digest, ingest), want)
             self._running[digest] = download
         task = self._tasks[download] = asyncio.create_task(self._run(download, ingest, expected))
         task.add_done_callback(lambda _: self._tasks.pop(download))
@@ -154,7 +166,7 @@ class Downloads:
             download.partial.announce(expected)
             return
         upstream = self._upstreams[download.source.upstream]
-        source = Source(upstream, download.source, download.partial, ingest, expected, self._room)
+        source = Source(upstream, download.source, download.partial, ingest, expected, self._room, download.want)
         try:
             await repeated(source.read, kept=lambda: ingest.size)
         except UpstreamRefused as error:

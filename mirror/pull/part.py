@@ -1,15 +1,10 @@
 """A part of a blob on its way into memory: fetched once, read by any number, each from its beginning."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager
 
-from mirror.upstream.errors import UpstreamTimedOut, UpstreamUnavailable
-
-# An upstream that sends less than this over a whole period is as good as gone; sock_read alone would never notice.
-_PERIOD_SECONDS = 30.0
-_MIN_BYTES_PER_PERIOD = 32 * 1024
+from mirror.upstream.errors import UpstreamUnavailable
 
 
 class Part:
@@ -57,7 +52,7 @@ class Part:
             self._wake()
 
     async def _keep(self, chunks: AsyncIterator[bytes]) -> None:
-        async for chunk in steadily(chunks):
+        async for chunk in chunks:
             if not self._missing:
                 return  # there should be no more
             wanted = chunk[: self._missing]
@@ -70,15 +65,3 @@ class Part:
     def _wake(self) -> None:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-
-
-async def steadily(chunks: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
-    """The chunks, as long as they come at a rate that gets anywhere; raises UpstreamTimedOut."""
-    period_ends, received = time.monotonic() + _PERIOD_SECONDS, 0
-    async for chunk in chunks:
-        yield chunk
-        received += len(chunk)
-        if (now := time.monotonic()) >= period_ends:
-            if received < _MIN_BYTES_PER_PERIOD:
-                raise UpstreamTimedOut("the upstream sends too slowly to ever finish")
-            period_ends, received = now + _PERIOD_SECONDS, 0

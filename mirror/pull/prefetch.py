@@ -49,7 +49,7 @@ class Prefetch:
         key = (repository, manifest.digest)
         if repository.upstream not in self._turns or key in self._seen:
             return
-        if len(self._tasks) >= _MAX_IMAGES or not self._upstreams[repository.upstream].is_asked:
+        if len(self._tasks) >= _MAX_IMAGES or not self._upstreams[repository.upstream].may_fetch_ahead:
             return
         self._seen[key] = True
         task = asyncio.create_task(self._fetch_all(repository, manifest))
@@ -77,10 +77,10 @@ class Prefetch:
     async def _fetch(self, repository: Repository, blob: Descriptor, failed: asyncio.Event) -> None:
         """The first one that fails is the last one of its image: nobody has asked for any of them yet."""
         async with self._turns[repository.upstream]:
-            if failed.is_set():
+            if failed.is_set() or not self._upstreams[repository.upstream].may_fetch_ahead:
                 return
             try:
-                download, _ = await self._downloads.start(repository, blob.digest, blob.size)
+                download, _ = await self._downloads.start(repository, blob.digest, blob.size, ahead=True)
                 if download is not None:
                     await download.partial.completed()
             except Exception as error:  # the download has reported it; whoever asks for the blob will be told

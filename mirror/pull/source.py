@@ -4,10 +4,11 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, aclosing
 
-from mirror.pull.part import Part, steadily
+from mirror.pull.part import Part
 from mirror.pull.window import PART_BYTES, Room, Window
 from mirror.upstream.client import RemoteBlob, UpstreamClient
 from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamRateLimited, UpstreamUnavailable
+from mirror.upstream.line import Want
 from ocispec.errors import BlobUnknown
 from ocispec.ranges import ContentRange
 from storage.ingest import Ingest
@@ -23,7 +24,7 @@ _LONG_BYTES = 2 * PART_BYTES
 class Source:
     """Remembers between attempts which entity it began with, where that broke off, and what was fetched ahead.
 
-    `close` it in the end.
+    `want` says who waits for it. `close` it in the end.
     """
 
     def __init__(
@@ -34,8 +35,9 @@ class Source:
         ingest: Ingest,
         expected: int | None,
         room: Room,
+        want: Want,
     ) -> None:
-        self._upstream, self._repository = upstream, repository
+        self._upstream, self._repository, self._want = upstream, repository, want
         self._partial, self._ingest, self._expected = partial, ingest, expected
         self._etag: str | None = None
         self._endpoint = 0
@@ -79,12 +81,13 @@ class Source:
     def _fetch(self, part: ContentRange) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """From the endpoint that answered last, which `_endpoint` is one ahead of."""
         name, digest = self._repository.name, self._partial.digest
-        return self._upstream.open_part(name, digest, part, self._etag, self._endpoint - 1)
+        return self._upstream.open_part(name, digest, part, self._etag, self._endpoint - 1, self._want)
 
     async def _ask(self) -> bool:
         name, digest, start = self._repository.name, self._partial.digest, self._ingest.size
         last = None if self._window is None else self._window.end_of_part(start) - 1
-        async with self._upstream.open_blob(name, digest, start, last, self._etag, self._endpoint) as remote:
+        asked = self._upstream.open_blob(name, digest, start, last, self._etag, self._endpoint, self._want)
+        async with asked as remote:
             if remote is None:
                 raise BlobUnknown(detail={"digest": str(digest)})
             total = self._announce(remote)
@@ -131,7 +134,7 @@ class Source:
 
     async def _receive(self, remote: RemoteBlob, end: int | None) -> None:
         surplus = self._ingest.size - remote.start  # sent again by an upstream that cannot go on in the middle
-        async for chunk in steadily(remote.chunks):
+        async for chunk in remote.chunks:
             if surplus >= len(chunk):
                 surplus -= len(chunk)
                 continue

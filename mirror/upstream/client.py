@@ -1,17 +1,16 @@
 """One upstream registry, in the API's own verbs. None means: it says that there is no such thing.
 
-Requests that a client waits for are repeated where that can help (mirror/upstream/retry.py).
+Requests that a client waits for are repeated where that can help (mirror/upstream/retry.py). All of them wait for
+their turn, if the operator has set limits (mirror/upstream/pace.py).
 """
 
 import json
-import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
-from aiohttp import ClientResponse
 from aiohttp.hdrs import (
     ACCEPT,
     CONTENT_ENCODING,
@@ -27,17 +26,14 @@ from multidict import istr
 from yarl import URL
 
 from mirror.config import Upstream
-from mirror.upstream.errors import (
-    UpstreamBroken,
-    UpstreamError,
-    UpstreamNotAsked,
-    UpstreamRateLimited,
-    UpstreamRefused,
-    UpstreamUnavailable,
-)
+from mirror.upstream.answer import Answer
+from mirror.upstream.endpoints import Endpoints
+from mirror.upstream.errors import UpstreamBroken, UpstreamRateLimited
 from mirror.upstream.limits import Kind
+from mirror.upstream.line import Rank, Want
 from mirror.upstream.retry import repeated
-from mirror.upstream.transport import Transport, read_capped
+from mirror.upstream.state import UpstreamState
+from mirror.upstream.transport import Transport
 from ocispec import endpoints, manifest, media_types
 from ocispec.digest import Digest
 from ocispec.errors import DigestInvalid
@@ -45,9 +41,6 @@ from ocispec.names import Reference, RepositoryName, is_tag
 from ocispec.pagination import parse_next
 from ocispec.ranges import ContentRange, parse_content_range
 from ocispec.token import pull_scope
-
-T = TypeVar("T")
-log = logging.getLogger(__name__)
 
 _DIGEST_HEADER = "Docker-Content-Digest"
 _MAX_LIST_BYTES = 4 * 2**20
@@ -85,30 +78,37 @@ class RemoteBlob:
 
 
 class UpstreamClient:
-    """Reads from one upstream. Make it inside a running loop; `close` it in the end."""
+    """Reads from one upstream. Make it inside a running loop; `close` it in the end. `clock` is the time of day."""
 
-    def __init__(self, config: Upstream) -> None:
+    def __init__(self, config: Upstream, clock: Callable[[], float] = time.time) -> None:
         self.config = config
-        self._endpoints = [Transport(config, url) for url in config.endpoints]
+        self._endpoints = Endpoints(config, clock)
 
     async def close(self) -> None:
-        for endpoint in self._endpoints:
-            await endpoint.close()
+        await self._endpoints.close()
 
     def suspect(self, reason: str) -> None:
         """Whoever waited for an answer has given up."""
-        for endpoint in self._endpoints:
-            if not endpoint.health.is_open:
-                return endpoint.suspect(reason)
+        self._endpoints.suspect(reason)
 
     @property
     def is_asked(self) -> bool:
         """Whether a question would be put to it."""
-        return not self.config.offline and not all(endpoint.health.is_open for endpoint in self._endpoints)
+        return self._endpoints.are_asked
+
+    @property
+    def may_fetch_ahead(self) -> bool:
+        """Whether blobs may be asked for that nobody waits for."""
+        return self._endpoints.may_fetch_ahead
+
+    @property
+    def state(self) -> UpstreamState:
+        """How it is doing now."""
+        return self._endpoints.state
 
     def spare(self) -> None:
         """Raises UpstreamRateLimited where the budget of pulls is better kept for what is not here at all."""
-        if all(endpoint.is_scarce for endpoint in self._endpoints):
+        if self._endpoints.are_scarce:
             raise UpstreamRateLimited("the budget of pulls is nearly spent, and kept for what is not here at all")
 
     async def head_manifest(self, repository: RepositoryName, reference: Reference) -> Digest | None:
@@ -124,7 +124,7 @@ class UpstreamClient:
                     raise UpstreamBroken("the upstream does not say which digest the tag has")
                 return digest
 
-        return await self._first(ask)  # once: whoever revalidates has a copy to fall back on
+        return await self._endpoints.first(Kind.TAG, ask)  # once: whoever revalidates has a copy to fall back on
 
     async def get_manifest(self, repository: RepositoryName, reference: Reference) -> RemoteManifest | None:
         async def ask(endpoint: Transport) -> RemoteManifest | None:
@@ -133,10 +133,10 @@ class UpstreamClient:
                 if response.status == 404:
                     return None
                 _check_plain(response)
-                body = await read_capped(response, manifest.MAX_BYTES)
+                body = await response.whole(manifest.MAX_BYTES)
                 return RemoteManifest(body, response.headers.get(CONTENT_TYPE, ""), _claimed(response))
 
-        return await self._persistently(ask)
+        return await self._endpoints.persistently(Kind.MANIFEST, ask)
 
     async def head_blob(self, repository: RepositoryName, digest: Digest) -> RemoteHead | None:
         """Whether the upstream has this blob in this repository."""
@@ -146,7 +146,7 @@ class UpstreamClient:
             async with endpoint.request(Kind.BLOB, "HEAD", place, pull_scope(repository)) as response:
                 return RemoteHead(_length(response)) if response.status == 200 else None
 
-        return await self._persistently(ask)
+        return await self._endpoints.persistently(Kind.BLOB, ask)
 
     @asynccontextmanager
     async def open_blob(
@@ -157,21 +157,22 @@ class UpstreamClient:
         last: int | None = None,
         etag: str | None = None,
         endpoint: int = 0,
+        want: Want | None = None,
     ) -> AsyncIterator[RemoteBlob | None]:
         """A blob from byte `start` on, to its end or to byte `last`; all of it where the upstream knows no parts.
 
         `endpoint` is the one to begin with: the number of one that broke off, and one more. With `etag`, only if it is
-        still the same entity (If-Range). Raises UpstreamError, also while it is read.
+        still the same entity (If-Range). `want` says who waits, if not a client. Raises UpstreamError, also while it is
+        read.
         """
         headers = _ranged(start, last, etag) if start or last is not None else {}
-        begin = endpoint % len(self._endpoints)
-        async with self._open(repository, digest, headers, begin) as (response, which):
+        async with self._open(repository, digest, headers, want or Want(Rank.BLOB), endpoint) as (response, which):
             if response.status == 404:
                 yield None
             else:
                 _check_plain(response)
                 first, end, total = _extent(response, start, last)
-                yield RemoteBlob(first, end, total, response.headers.get(ETAG), response.content.iter_any(), which)
+                yield RemoteBlob(first, end, total, response.headers.get(ETAG), response.chunks(), which)
 
     @asynccontextmanager
     async def open_part(
@@ -181,47 +182,55 @@ class UpstreamClient:
         part: ContentRange,
         etag: str | None = None,
         endpoint: int = 0,
+        want: Want | None = None,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
-        """Just this part of a blob, of the entity with `etag` if that is given, from `endpoint` on as in `open_blob`.
+        """Just this part of a blob, of the entity with `etag` if that is given. `endpoint` is as in `open_blob`;
+        `want` says who waits, if not a client for just this part.
 
         Raises UpstreamError, also while it is read; UpstreamBroken for anything else.
         """
         headers = _ranged(part.first, part.last, etag)
-        begin = endpoint % len(self._endpoints)
-        async with self._open(repository, digest, headers, begin) as (response, _):
+        async with self._open(repository, digest, headers, want or Want(Rank.PART), endpoint) as (response, _):
             _check_plain(response)
             is_part = response.status == 206 and _length(response) in (None, part.length)
             if not is_part or parse_content_range(response.headers.get(CONTENT_RANGE, "")) != part:
                 raise UpstreamBroken("the upstream sends another part than was asked for")
             if etag and response.headers.get(ETAG, etag) != etag:
                 raise UpstreamBroken("the upstream sends a part of something else")
-            yield response.content.iter_any()
+            yield response.chunks()
 
     @asynccontextmanager
     async def _open(
-        self, repository: RepositoryName, digest: Digest, headers: Mapping[istr, str], begin: int = 0
-    ) -> AsyncIterator[tuple[ClientResponse, int]]:
+        self, repository: RepositoryName, digest: Digest, headers: Mapping[istr, str], want: Want, begin: int = 0
+    ) -> AsyncIterator[tuple[Answer, int]]:
         """The first answer to a GET of a blob, and which endpoint gave it."""
         place, scope = endpoints.blob(repository, digest), pull_scope(repository)
         async with AsyncExitStack() as stack:
 
-            async def ask(endpoint: Transport) -> tuple[ClientResponse, int]:
-                request = endpoint.request(Kind.BLOB, "GET", place, scope, headers)
-                return await stack.enter_async_context(request), self._endpoints.index(endpoint)
+            async def ask(endpoint: Transport) -> tuple[Answer, int]:
+                request = endpoint.request(Kind.BLOB, "GET", place, scope, headers, want)
+                return await stack.enter_async_context(request), self._endpoints.all.index(endpoint)
 
-            yield await self._first(ask, begin)
+            was_ahead = want.is_ahead
+            try:
+                found = await self._endpoints.first(Kind.BLOB, ask, begin)
+            except UpstreamRateLimited:
+                if want.is_ahead or not was_ahead:
+                    raise
+                found = await self._endpoints.first(Kind.BLOB, ask, begin)  # for the client that has come meanwhile
+            yield found
 
     async def tags(self, repository: RepositoryName) -> list[str] | None:
         """Every tag, all pages, from one endpoint. Raises UpstreamBroken rather than leave some out."""
-        return await self._first(lambda endpoint: self._all_tags(endpoint, repository))
+        return await self._endpoints.first(Kind.LIST, lambda endpoint: self._all_tags(endpoint, repository))
 
     async def _all_tags(self, endpoint: Transport, repository: RepositoryName) -> list[str] | None:
-        url = endpoint.url(endpoints.tags(repository))
+        place = endpoints.tags(repository)
         found: list[str] = []
-        asked: set[URL] = set()
-        while url not in asked and len(asked) < _MAX_PAGES:
-            asked.add(url)
-            page = await repeated(partial(_tag_page, endpoint, repository, url))
+        asked: set[str] = set()
+        while place not in asked and len(asked) < _MAX_PAGES:
+            asked.add(place)
+            page = await repeated(partial(_tag_page, endpoint, repository, place))
             if page is None:
                 return None
             found += page[0]
@@ -229,7 +238,7 @@ class UpstreamClient:
                 raise UpstreamBroken(f"the upstream lists more than {_MAX_TAGS} tags")
             if page[1] is None:
                 return [name for name in found if is_tag(name)]
-            url = page[1]
+            place = page[1]
         raise UpstreamBroken("the upstream's list of tags has no end")
 
     async def referrers(self, repository: RepositoryName, subject: Digest, artifact_type: str | None) -> bytes | None:
@@ -242,65 +251,43 @@ class UpstreamClient:
                 if response.status == 404:
                     return None
                 _check_plain(response)
-                return await read_capped(response, _MAX_LIST_BYTES)
+                return await response.whole(_MAX_LIST_BYTES)
 
-        return await self._persistently(ask)
-
-    async def _first(self, ask: Callable[[Transport], Awaitable[T]], begin: int = 0) -> T:
-        """What the first endpoint says that says anything; `begin` is the one to begin with.
-
-        What a later one does not have, or refuses, proves nothing where an earlier one could not be asked.
-        """
-        failures: list[UpstreamError] = []
-        for endpoint in self._endpoints[begin:] + self._endpoints[:begin]:
-            try:
-                found = await ask(endpoint)
-                if found is not None or not failures:
-                    return found
-                break
-            except (UpstreamUnavailable, UpstreamRateLimited) as error:
-                failures.append(error)
-                if len(failures) < len(self._endpoints):
-                    facts = {"upstream": self.config.host, "endpoint": endpoint.base.host, "reason": str(error)}
-                    log.info("asking the next endpoint", extra=facts)
-            except UpstreamRefused:
-                if not failures:
-                    raise
-                break
-        raise min(failures, key=_telling)
-
-    async def _persistently(self, ask: Callable[[Transport], Awaitable[T]]) -> T:
-        return await repeated(lambda: self._first(ask))
+        return await self._endpoints.persistently(Kind.LIST, ask)
 
 
-def _telling(error: UpstreamError) -> int:
-    """What is most worth saying of several failures: to wait, before what went wrong, before that nobody asked."""
-    return 0 if isinstance(error, UpstreamRateLimited) else 2 if isinstance(error, UpstreamNotAsked) else 1
-
-
-async def _tag_page(endpoint: Transport, repository: RepositoryName, url: URL) -> tuple[list[str], URL | None] | None:
-    async with endpoint.request(Kind.LIST, "GET", url, pull_scope(repository)) as response:
+async def _tag_page(endpoint: Transport, repository: RepositoryName, place: str) -> tuple[list[str], str | None] | None:
+    """Its tags, and where the next page is. None where there is no such list."""
+    async with endpoint.request(Kind.LIST, "GET", place, pull_scope(repository)) as response:
         if response.status == 404:
             return None
         _check_plain(response)
-        names = _tags_of(await read_capped(response, _MAX_LIST_BYTES))
-        following = parse_next(response.headers.get(LINK), str(url))
-        if following is None and "next" in response.links:
+        names = _tags_of(await response.whole(_MAX_LIST_BYTES))
+        following = _next_place(response.headers.get(LINK), str(endpoint.url(place)))
+        if following is None and response.has_next:
             raise UpstreamBroken("the upstream's list of tags goes on where it must not be followed")
-        return names, URL(following, encoded=True) if following else None
+        return names, following
+
+
+def _next_place(link: str | None, here: str) -> str | None:
+    try:
+        following = parse_next(link, here)
+        return URL(following, encoded=True).raw_path_qs if following else None
+    except ValueError:
+        raise UpstreamBroken("the upstream's list of tags goes on where nothing can be found") from None
 
 
 _ACCEPT = {ACCEPT: media_types.ACCEPT}
 
 
-def _claimed(response: ClientResponse) -> Digest | None:
+def _claimed(response: Answer) -> Digest | None:
     try:
         return Digest.parse(response.headers.get(_DIGEST_HEADER, ""))
     except DigestInvalid:
         return None
 
 
-def _check_plain(response: ClientResponse) -> None:
+def _check_plain(response: Answer) -> None:
     """Digests are over the bytes as they are; an encoded body is not what was asked for."""
     if response.headers.get(CONTENT_ENCODING, "identity").lower() != "identity":
         raise UpstreamBroken("the upstream encoded the answer although it was asked not to")
@@ -313,7 +300,7 @@ def _ranged(start: int, last: int | None, etag: str | None) -> dict[istr, str]:
     return headers | {IF_RANGE: etag} if etag else headers
 
 
-def _extent(response: ClientResponse, start: int, last: int | None) -> tuple[int, int | None, int | None]:
+def _extent(response: Answer, start: int, last: int | None) -> tuple[int, int | None, int | None]:
     """Where what is coming begins and ends, and its whole length."""
     if response.status == 206:
         extent = parse_content_range(response.headers.get(CONTENT_RANGE, ""))
@@ -326,7 +313,7 @@ def _extent(response: ClientResponse, start: int, last: int | None) -> tuple[int
     return 0, _length(response), _length(response)
 
 
-def _length(response: ClientResponse) -> int | None:
+def _length(response: Answer) -> int | None:
     text = response.headers.get(CONTENT_LENGTH, "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
 

@@ -12,6 +12,7 @@ from mirror.upstream.auth import Authenticator, FetchToken
 from mirror.upstream.credentials import credentials_of, server_name
 from mirror.upstream.errors import UpstreamRateLimited
 from mirror.upstream.limits import Kind, Limits
+from mirror.upstream.state import AccountState
 
 
 class Identity:
@@ -20,6 +21,13 @@ class Identity:
     def __init__(self, account: Account, limits: Limits, auth: Authenticator) -> None:
         self.name = account.username or account.credential_helper or "anonymous"
         self.limits, self.auth = limits, auth
+
+    @property
+    def state(self) -> AccountState:
+        limits = self.limits
+        limited = {kind: wait for kind in Kind if (wait := limits.wait(kind))}
+        held_back = {kind: wait for kind in Kind if (wait := limits.wait(kind, ahead=True))}
+        return AccountState(self.name, limits.budget, limits.is_scarce, limited, held_back)
 
 
 def identities_of(config: Upstream, endpoint: URL, fetch_token: FetchToken) -> list[Identity]:
@@ -35,12 +43,12 @@ def identities_of(config: Upstream, endpoint: URL, fetch_token: FetchToken) -> l
     ]
 
 
-def in_turn(identities: Iterable[Identity], kind: Kind) -> Sequence[Identity]:
+def in_turn(identities: Iterable[Identity], kind: Kind, *, ahead: bool = False) -> Sequence[Identity]:
     """Those that may ask now, best first: the first of the configuration, unless its pulls are nearly spent.
 
-    Raises UpstreamRateLimited where a limit holds for each of them.
+    Raises UpstreamRateLimited where a limit holds for each of them. `ahead`: for what nobody waits for.
     """
-    waits = [(identity, identity.limits.wait(kind)) for identity in identities]
+    waits = [(identity, identity.limits.wait(kind, ahead=ahead)) for identity in identities]
     free = [identity for identity, wait in waits if not wait]
     if not free:
         raise UpstreamRateLimited("the upstream limits our requests (429 a while ago)", min(wait for _, wait in waits))

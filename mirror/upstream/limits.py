@@ -1,6 +1,7 @@
 """How much one account may still ask of an endpoint.
 
-- A **limit** (429) is remembered for the kind of request that it was said to: asking again would only lengthen it.
+- A **limit** (429) is remembered for the kind of request that it was said to: asking again would only lengthen it. One
+  that was only met by what nobody waits for holds only that back: a client's request may find out for itself.
 - The **budget** is what Docker Hub says is left of the pulls it grants: what is nearly spent is kept for what is not
   here at all.
 
@@ -32,17 +33,22 @@ class Limits:
     def __init__(self, reserve: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._reserve, self._clock = reserve, clock
         self._limited: dict[Kind, float] = {}
+        self._held_back: dict[Kind, float] = {}
         self._budget: Budget | None = None
         self._noted = 0.0
 
-    def wait(self, kind: Kind) -> float:
-        """Seconds until it may ask for this again; 0 where it may now."""
-        return max(0.0, self._limited.get(kind, 0.0) - self._clock())
+    def wait(self, kind: Kind, *, ahead: bool = False) -> float:
+        """Seconds until it may ask for this again; 0 where it may now. `ahead`: for what nobody waits for."""
+        until = self._limited.get(kind, 0.0)
+        if ahead:
+            until = max(until, self._held_back.get(kind, 0.0))
+        return max(0.0, until - self._clock())
 
-    def limited(self, kind: Kind, seconds: float | None) -> None:
-        """It was told 429, and maybe for how long."""
+    def limited(self, kind: Kind, seconds: float | None, *, ahead: bool = False) -> None:
+        """It was told 429, and maybe for how long. `ahead`: when it asked for what nobody waited for."""
         wait = _LIMITED if seconds is None else min(seconds, _MAX_LIMITED)
-        self._limited[kind] = max(self._limited.get(kind, 0.0), self._clock() + wait)
+        until = self._held_back if ahead else self._limited
+        until[kind] = max(until.get(kind, 0.0), self._clock() + wait)
 
     def note(self, budget: Budget) -> bool:
         """What an answer said of the budget; whether it has come down to the reserve with this."""
@@ -51,8 +57,15 @@ class Limits:
         return self.is_scarce and not before
 
     @property
+    def budget(self) -> Budget | None:
+        """As it was last heard of. Once its window of time is over, nothing is known of it."""
+        budget = self._budget
+        if budget is None or not budget.window_seconds:
+            return budget
+        return budget if self._clock() < self._noted + budget.window_seconds else None
+
+    @property
     def is_scarce(self) -> bool:
-        """Whether the budget is down to the reserve. Once its window of time is over, nothing is known of it."""
-        if self._budget is None or self._budget.remaining > self._reserve:
-            return False
-        return not self._budget.window_seconds or self._clock() < self._noted + self._budget.window_seconds
+        """Whether the budget is down to the reserve."""
+        budget = self.budget
+        return budget is not None and budget.remaining <= self._reserve

@@ -64,7 +64,10 @@ def wait_before_retry(attempt: int, error: UpstreamError, jitter: float, *, resu
         return None
     if isinstance(error, UpstreamRateLimited):
         wait, longest = error.retry_after, _MAX_RESUMING_WAIT if resuming else _MAX_WAIT
-        return wait if wait is not None and wait <= longest else None
+        if wait is None or wait > longest:
+            return None
+        # Everybody was told the same: they must not all come back at the same moment.
+        return wait * (1 + jitter / 2) + _FIRST_WAIT * jitter
     # A time-out has cost its wait already; asking again would double what the client waits.
     if isinstance(error, UpstreamUnavailable) and (resuming or not isinstance(error, UpstreamTimedOut)):
         return min(_MAX_WAIT, _FIRST_WAIT * float(2 ** (attempt - 1)) * (0.5 + jitter))

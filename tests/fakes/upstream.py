@@ -16,7 +16,8 @@ import socket
 import struct
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal, Self, get_args
@@ -84,6 +85,22 @@ class Recorder:
             if candidate is seen:
                 self.requests[position] = replace(seen, status=status)
                 return
+
+
+class Load:
+    """Requests under way, and the most that there were at a time."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        try:
+            yield
+        finally:
+            self.now -= 1
 
 
 class Listener:
@@ -166,6 +183,7 @@ class FakeHub(Recorder):
         self.url_lifetime = 600
         self.latency = 0.0
         self.bandwidth: float | None = None
+        self.load = Load()  # of all three servers together; several hubs may share one
         self.clock: Callable[[], float] = time.time
         self._faults: list[_Armed] = []
         self._tokens: dict[str, _Grant] = {}
@@ -317,12 +335,13 @@ class FakeHub(Recorder):
 
     async def _finish(self, seen: Seen, request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
         released = self._released
-        await asyncio.sleep(self.latency)
-        if reply.hold == "headers":
-            await released.wait()
-        if not reply.drop:
-            self._settle(seen, reply.status)
-        return await _send(request, reply, self.bandwidth, released)
+        with self.load.one():
+            await asyncio.sleep(self.latency)
+            if reply.hold == "headers":
+                await released.wait()
+            if not reply.drop:
+                self._settle(seen, reply.status)
+            return await _send(request, reply, self.bandwidth, released)
 
     # The registry
 

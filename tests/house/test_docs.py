@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -13,14 +14,18 @@ from mirror.__main__ import cli
 from mirror.config import Config, Section, Upstream, Warm, load_config
 from mirror.control.routes import of_port, of_socket
 from mirror.errors import ConfigError, NoServer
+from mirror.http.metrics import UpstreamCollector
 from mirror.logs import Entry
 from mirror.pull.outcome import Outcome
 from mirror.pull.refresh import Change
 from mirror.pull.warm import Stage
+from mirror.upstream.limits import Kind
+from mirror.upstream.state import AccountState, Ending, EndpointState, UpstreamState
 from mirror.wiring.clients import CLIENTS, files_for
 from mirror.wiring.report import printed
 from mirror.wiring.server import Server
 from ocispec.errors import RegistryError
+from ocispec.limits import Budget
 from storage.layout import Layout
 
 ROOT = Path(__file__).parents[2]
@@ -244,6 +249,25 @@ def test_the_api_is_documented() -> None:
     }
     for routes in (of_socket(), of_port()):
         assert {f"{route.method} {route.path}" for route in routes} == documented
+
+
+def test_metrics() -> None:
+    """The page has every family with its labels, and every outcome."""
+    families, outcomes = split(
+        table(part(page("operations.md"), "## Metrics")), after="mirror_upstream_limited_seconds"
+    )
+    state = EndpointState("u", False, None, (AccountState("n", Budget(1, 2, 0, ""), False, {}, {}),))
+    upstream = UpstreamState("h", False, (state,), 0, 0, 0, {(Kind.TAG, Ending.DONE): 1}, ())
+    shown = {
+        sample.name: set(sample.labels)
+        for family in UpstreamCollector(SimpleNamespace(states=lambda: [upstream])).collect()  # type: ignore[arg-type]
+        for sample in family.samples
+    }
+    documented = {
+        name: set(re.findall(r"\w+", row[1])) for row in families for name in re.findall(r"mirror_\w+", row[0])
+    }
+    assert documented == shown
+    assert {row[0] for row in outcomes} == set(Ending)
 
 
 def split(rows: list[list[str]], after: str) -> tuple[list[list[str]], list[list[str]]]:

@@ -25,6 +25,7 @@ METHODS = {
     f"/v2/a/b/blobs/uploads/{'0' * 32}": {"GET", "HEAD", "PATCH", "PUT", "DELETE"},
     "/healthz": {"GET", "HEAD"},
     "/readyz": {"GET", "HEAD"},
+    "/metrics": {"GET", "HEAD"},
 }
 UNKNOWN = [
     "/",
@@ -45,7 +46,7 @@ UNKNOWN = [
     "/v2/a/referrers/",
     "/favicon.ico",
     "/healthz/",
-    "/metrics",
+    "/metrics/",
     "/V2/",
     "/static/../../etc/passwd",
 ]

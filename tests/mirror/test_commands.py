@@ -22,7 +22,7 @@ from tests.mirror.wire import NAME, manifest, until
 
 AMD64, ARM64 = make_image("c", [2000, 3000]), make_image("d", [1000], architecture="arm64")
 INDEX = make_index([AMD64, ARM64])
-COMMANDS = [("refresh", "nginx"), ("status", "nginx"), ("warm", "nginx"), ("server",)]
+COMMANDS = [("refresh", "nginx"), ("status", "nginx"), ("warm", "nginx"), ("server",), ("upstreams",)]
 
 
 @pytest.fixture
@@ -33,11 +33,11 @@ async def serving(program: Program, hub: FakeHub) -> Program:
     return program
 
 
-@pytest.mark.parametrize("command", ["refresh", "status", "warm"])
+@pytest.mark.parametrize("command", ["refresh", "status", "warm", "upstreams"])
 async def test_help(program: Program, command: str) -> None:
     done = await program.run_aside(command, "--help")
     assert (done.returncode, done.stderr) == (0, "")
-    for word in ("--config", "--json", "--server", "REF", "Example: mirror"):
+    for word in ("--config", "--json", "--server", "Example: mirror", *([] if command == "upstreams" else ["REF"])):
         assert word in done.stdout
 
 
@@ -230,3 +230,30 @@ async def test_warm__ctrl_c(program: Program, hub: FakeHub) -> None:
     blobs = program.folder / "store" / "blobs" / "sha256"
     wanted = [blobs / digest[7:9] / digest[7:] for image in INDEX.images for digest in image.blobs]
     await until(lambda: all(path.exists() for path in wanted))
+
+
+async def test_upstreams(serving: Program, hub: FakeHub) -> None:
+    hub.rate_limit = 4
+    assert (await serving.run_aside("refresh", "nginx:1")).returncode == 0
+    done = await serving.run_aside("upstreams")
+    assert (done.returncode, done.stderr) == (0, "")
+    head, row, now = done.stdout.splitlines()
+    assert head.split() == ["upstream", "endpoint", "account", "pulls", "left", "limited"]
+    assert row.split() == ["docker.io", hub.url, "answers", "anonymous", "4", "of", "4", "SCARCE"]
+    assert now.startswith("docker.io: 0 requests under way, 0 waiting, ")
+    done = await serving.run_aside("upstreams", "--json")
+    assert json.loads(done.stdout)["endpoints"][0]["accounts"][0]["budget"]["remaining"] == 4
+
+
+async def test_upstreams__one_that_fails(serving: Program, hub: FakeHub) -> None:
+    hub.fault("manifest", Status(500))
+    assert (await serving.run_aside("refresh", "nginx:1")).returncode == 1
+    done = await serving.run_aside("upstreams")
+    assert "docker.io: the upstream has a problem of its own (500) (" in done.stdout
+    assert done.returncode == 0
+    await hub.stop("registry")
+    await serving.run_aside("refresh", "nginx:2")
+    async with asyncio.timeout(20):
+        while (done := await serving.run_aside("upstreams")).returncode == 0:
+            await asyncio.sleep(0.1)
+    assert "SILENT since 20" in done.stdout

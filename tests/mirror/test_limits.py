@@ -36,6 +36,17 @@ def test_limit__holds_for_its_kind_and_its_time(said: float | None, seconds: flo
     assert account.wait(Kind.MANIFEST) == 0
 
 
+def test_limit__that_only_a_prefetch_has_met_holds_only_that_back() -> None:
+    clock = Clock(1000.0)
+    account = Limits(5, clock)
+    account.limited(Kind.BLOB, 30, ahead=True)
+    assert (account.wait(Kind.BLOB), account.wait(Kind.BLOB, ahead=True)) == (0, 30)
+    account.limited(Kind.BLOB, 20)
+    assert (account.wait(Kind.BLOB), account.wait(Kind.BLOB, ahead=True)) == (20, 30)
+    account.limited(Kind.MANIFEST, 20)  # what a client was told counts for everybody
+    assert account.wait(Kind.MANIFEST, ahead=True) == 20
+
+
 def test_budget__is_scarce_at_the_reserve_and_says_so_once() -> None:
     account = Limits(5)
     assert [account.note(budget(left)) for left in (7, 6, 5, 4, 50, 5)] == [False, False, True, False, False, True]

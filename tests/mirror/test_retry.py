@@ -47,15 +47,16 @@ def limited(retry_after: float | None) -> UpstreamRateLimited:
         (2, SLOW, 0.5, True, 0.4),
         (3, SLOW, 0.5, True, None),
         (1, limited(None), 0.5, False, None),
-        (1, limited(0.0), 0.5, False, 0.0),
-        (1, limited(2.0), 0.5, False, 2.0),
-        (2, limited(5.0), 0.5, False, 5.0),
+        (1, limited(0.0), 0.5, False, 0.1),
+        (1, limited(2.0), 0.0, False, 2.0),
+        (1, limited(2.0), 0.5, False, 2.6),  # not all at the same moment
+        (2, limited(5.0), 0.0, False, 5.0),
         (1, limited(5.1), 0.5, False, None),  # longer than a client should be kept waiting
         (1, limited(3600.0), 0.5, False, None),
         (3, limited(1.0), 0.5, False, None),
-        (3, limited(1.0), 0.5, True, 1.0),
-        (1, limited(10.0), 0.5, True, 10.0),  # those who read it are cut otherwise
-        (1, limited(15.1), 0.5, True, None),
+        (3, limited(1.0), 0.0, True, 1.0),
+        (1, limited(10.0), 0.0, True, 10.0),  # those who read it are cut otherwise
+        (1, limited(15.1), 0.0, True, None),
         (1, UpstreamNotAsked("no"), 0.5, False, 1.0),  # it is being probed for us
         (3, UpstreamNotAsked("no"), 0.5, False, None),
         (1, UpstreamOffline("no"), 0.5, True, None),

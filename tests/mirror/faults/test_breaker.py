@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from mirror.pull import manifest as manifest_pulls
-from mirror.upstream import health, limits, transport
+from mirror.upstream import breaker, health, limits
 from tests.conftest import Clock, RunningMirror, Server, config_for, running
 from tests.fakes.faults import Hang, Status
 from tests.fakes.images import make_image
@@ -25,7 +25,7 @@ def no_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real one here, with probes that come soon."""
     monkeypatch.setattr(health, "FIRST_PROBE", 0.05)
     monkeypatch.setattr(health, "_MAX_PROBE", 0.05)
-    monkeypatch.setattr(transport, "_PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(breaker, "_PROBE_SECONDS", 0.2)
     monkeypatch.setattr(manifest_pulls, "_PUT_OFF_SECONDS", 0.0)
 
 
@@ -113,6 +113,22 @@ async def test_who_wants_what_is_not_here_has_the_upstream_probed(
     await open_breaker(warm, caplog)
     hub.add_image(NAME, "other", IMAGE)
     await hub.start("registry")
+    assert (await warm.get(manifest("other"))).status == 200
+
+
+async def test_who_has_a_copy_leaves_the_probe_to_its_time(
+    hub: FakeHub, warm: RunningMirror, caplog: Caplog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health.Health, "next_probe", lambda _: 3600.0)
+    await hub.stop("registry")
+    await open_breaker(warm, caplog)
+    hub.add_image(NAME, "other", IMAGE)
+    await hub.start("registry")
+    hub.clear()
+    for _ in range(5):
+        assert (await warm.get(TAG)).headers["X-Cache"] == "stale"
+    await asyncio.sleep(0.3)
+    assert hub.log() == []
     assert (await warm.get(manifest("other"))).status == 200
 
 

@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from mirror.pull import part
-from mirror.upstream import transport
+from mirror.upstream import answer
 from tests.conftest import RunningMirror, Server
 from tests.fakes.faults import Hang, Status, Trickle, Where
 from tests.fakes.images import make_image
@@ -81,7 +80,7 @@ async def test_silence_in_the_body__once_is_mended(hub: FakeHub, impatient: Runn
 async def test_trickle__that_no_read_timeout_would_notice(
     hub: FakeHub, impatient: RunningMirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(part, "_PERIOD_SECONDS", 0.5)
+    monkeypatch.setattr(answer, "_PERIOD_SECONDS", 0.5)
     hub.fault("cdn", Trickle(2000))
     async with asyncio.timeout(10):
         got = await fetch(impatient, blob(LAYER))
@@ -96,7 +95,7 @@ async def test_trickle__of_what_is_small(
     hub: FakeHub, impatient: RunningMirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Tokens, manifests and lists have a time for the whole of them."""
-    monkeypatch.setattr(transport, "_BODY_SECONDS", 0.5)
+    monkeypatch.setattr(answer, "_BODY_SECONDS", 0.5)
     hub.add_image("org/app", "v1", make_image("silence/app", [10]))
     paths: dict[Where, str] = {
         "tags": f"/v2/{NAME}/tags/list",
@@ -134,7 +133,7 @@ async def test_slow_but_steady__is_left_alone(
     hub: FakeHub, impatient: RunningMirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Three periods, each with more than the least there must be; and the client sees it grow."""
-    monkeypatch.setattr(part, "_PERIOD_SECONDS", 0.5)
+    monkeypatch.setattr(answer, "_PERIOD_SECONDS", 0.5)
     hub.fault("cdn", Trickle(200_000))
     async with connect(impatient) as (reader, writer):
         await send_head(writer, "GET", blob(LAYER))

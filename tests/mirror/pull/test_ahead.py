@@ -215,7 +215,7 @@ async def test_token_and_address_that_have_expired_meanwhile(hub: FakeHub, waiti
 
 async def test_upstream_that_is_not_asked_now_is_not_asked(hub: FakeHub, waiting: RunningMirror) -> None:
     upstream = waiting.application[SERVICES].blob_pulls._upstreams["docker.io"]
-    upstream._endpoints[0].health.is_open = True
+    upstream._endpoints.all[0].breaker._health.is_open = True
     task = asyncio.create_task(get(waiting))
     await asyncio.sleep(0.1)
     hub.release()

@@ -1,5 +1,6 @@
 """Several endpoints of one registry: the first that answers is asked, and the next where it does not."""
 
+import logging
 from collections.abc import AsyncIterator
 
 import pytest
@@ -63,6 +64,42 @@ async def test_one_that_is_down(hub: FakeHub, both: Both, monkeypatch: pytest.Mo
         assert (await fetch(mirror, manifest("latest"))).full_body == IMAGE.manifest
     await second.stop("registry")
     assert (await fetch(mirror, manifest("latest"))).headers["X-Cache"] == "stale"
+
+
+async def test_it_is_said_once_when_it_begins_and_when_it_ends(
+    hub: FakeHub, both: Both, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    _, mirror = both
+    hub.fault("manifest", Status(500))
+    for _ in range(5):
+        assert (await fetch(mirror, manifest("latest"))).full_body == IMAGE.manifest
+    assert said(caplog) == ["asking the next endpoint"] * 2  # once for the first pull, once for HEADs of its tag
+    hub.clear_faults()
+    for _ in range(2):
+        assert (await fetch(mirror, manifest("latest"))).headers["X-Cache"] == "revalidated"
+    assert said(caplog)[2:] == ["an endpoint that was passed over answers again"]
+
+
+def said(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.message for record in caplog.records if record.name == "mirror.upstream.endpoints"]
+
+
+async def test_pulls_begin_where_the_budget_is_not_nearly_spent(hub: FakeHub, both: Both) -> None:
+    second, mirror = both
+    for one in (hub, second):
+        for number in range(4):
+            one.add_image(NAME, f"v{number}", make_image(f"endpoints/{number}", []))
+    hub.rate_limit = 6  # of which the last five are kept
+    assert (await fetch(mirror, manifest("v0"))).status == 200
+    assert second.log() == []
+    assert (await fetch(mirror, manifest("v1"))).status == 200
+    assert (await fetch(mirror, manifest("v2"))).status == 200
+    assert (hub.pulls, second.pulls) == (1, 2)
+    hub.rate_limit = 100
+    assert (await fetch(mirror, manifest("v0"))).headers["X-Cache"] == "revalidated"  # the first one is asked, for free
+    assert (await fetch(mirror, manifest("v3"))).status == 200
+    assert (hub.pulls, second.pulls) == (2, 2)
 
 
 async def test_what_the_first_does_not_have_is_not_had(hub: FakeHub, both: Both) -> None:
