@@ -3,7 +3,7 @@
 import json
 import logging
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mirror.flights import Flights
@@ -11,8 +11,10 @@ from mirror.routing import Place, owner
 from mirror.upstream.client import UpstreamClient
 from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamRefused
 from ocispec import media_types
+from ocispec.descriptor import Descriptor
 from ocispec.digest import Digest
 from ocispec.errors import ManifestUnknown, NameUnknown
+from ocispec.names import Tag, is_tag
 from ocispec.pagination import Page
 from storage.repository import Repository
 from storage.store import Store
@@ -79,20 +81,33 @@ class Lists:
         """What refers to a manifest. An upstream's repository: what the upstream says, never an empty list of our own.
 
         (Clients believe an empty list and then do not look for the fallback tag: it would hide every signature.)
-        Raises ManifestUnknown where the upstream has no such list.
+        The cached ones alone while it fails. Raises ManifestUnknown where the upstream has no such list.
         """
         repository = owner(place, self._store.repositories)
         if repository.is_hosted:
             found, more = await self._store.manifests.referrers(repository, subject, artifact_type, after)
-            body = _index([entry.to_json() for entry in found])
-            return Referrers(body, artifact_type is not None, found[-1].digest if more else None)
+            return _listed(found, more, artifact_type)
         try:
             listed = await self._remote_referrers(repository, subject, artifact_type)
+            if listed is not None:
+                return _filtered(listed, artifact_type)
         except UpstreamRefused as error:
             raise ManifestUnknown(str(error)) from error
-        if listed is None:
-            raise ManifestUnknown("the upstream keeps no list of referrers for this", detail={"digest": str(subject)})
-        return _filtered(listed, artifact_type)
+        except UpstreamError as error:
+            found, more = await self._store.manifests.referrers(repository, subject, artifact_type, after)
+            if not found and not await self._has_fallback(repository, subject):
+                raise
+            log.warning("listing cached referrers only", extra={"repository": str(repository), "reason": str(error)})
+            if not found:
+                raise ManifestUnknown(str(error)) from error
+            return _listed(found, more, artifact_type)
+        raise ManifestUnknown("the upstream keeps no list of referrers for this", detail={"digest": str(subject)})
+
+    async def _has_fallback(self, repository: Repository, subject: Digest) -> bool:
+        """Whether the tag is here that clients look for where there is no list (distribution-spec, "Referrers Tag
+        Schema")."""
+        tag = f"{subject.algorithm}-{subject.hex}"
+        return is_tag(tag) and await self._store.manifests.find(repository, Tag(tag)) is not None
 
     async def _remote_referrers(
         self, repository: Repository, subject: Digest, artifact_type: str | None
@@ -107,6 +122,11 @@ def _cut(names: list[str], page: Page) -> tuple[list[str], bool]:
     start = bisect_right(names, page.last) if page.last else 0
     end = start + page.limit
     return names[start:end], end < len(names)
+
+
+def _listed(found: Sequence[Descriptor], more: bool, artifact_type: str | None) -> Referrers:
+    body = _index([entry.to_json() for entry in found])
+    return Referrers(body, artifact_type is not None, found[-1].digest if more else None)
 
 
 def _index(manifests: list[dict[str, object]]) -> bytes:

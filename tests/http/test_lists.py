@@ -164,3 +164,40 @@ async def test_referrers__upstream_that_fails(hub: FakeHub, server: Server, faul
     hub.add_image(NAME, "v1", IMAGE)
     hub.fault("referrers", fault)
     assert (await fetch(mirror, f"/v2/{NAME}/referrers/{IMAGE.digest}")).status == status
+
+
+@pytest.mark.parametrize("fault", [Status(500), Status(429), Drop(), GarbageJson(), Html200()], ids=str)
+async def test_referrers__cached_ones_alone_while_the_upstream_fails(
+    hub: FakeHub, mirror: RunningMirror, fault: Fault
+) -> None:
+    hub.referrers = True
+    hub.add_image(NAME, "v1", IMAGE)
+    sbom, signature = make_artifact("sbom", IMAGE), make_artifact("signature", IMAGE, SIGNATURE)
+    for artifact in (sbom, signature):
+        hub.add_image(NAME, None, artifact)
+    await fetch(mirror, manifest(sbom.digest))
+    hub.fault("referrers", fault)
+    path = f"/v2/{NAME}/referrers/{IMAGE.digest}"
+    answer = await mirror.get(path)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, OCI_INDEX)
+    assert [entry["digest"] for entry in answer.json()["manifests"]] == [sbom.digest]
+    filtered = await mirror.get(path, params={"artifactType": SBOM})
+    assert (filtered.headers["OCI-Filters-Applied"], filtered.json()["manifests"]) == (
+        "artifactType",
+        answer.json()["manifests"],
+    )
+    none_here = await mirror.get(path, params={"artifactType": SIGNATURE})
+    assert none_here.status in (502, 503), "an empty list would say that there are none"
+
+
+async def test_referrers__cached_tag_while_the_upstream_fails(hub: FakeHub, mirror: RunningMirror) -> None:
+    """An upstream without the list was down: whoever is told so, and not that it has none, never asks for the tag."""
+    hub.add_image(NAME, "v1", IMAGE)
+    hub.add_image(NAME, f"sha256-{IMAGE.digest[7:]}", make_artifact("sbom", IMAGE))
+    await fetch(mirror, manifest(f"sha256-{IMAGE.digest[7:]}"))
+    hub.repositories[NAME].manifests.clear()
+    await hub.stop()
+    path = f"/v2/{NAME}/referrers/{IMAGE.digest}?artifactType={SIGNATURE}"
+    assert (await fetch(mirror, path)).status == 404
+    assert (await fetch(mirror, manifest(f"sha256-{IMAGE.digest[7:]}"))).status == 200
+    assert (await fetch(mirror, f"/v2/{NAME}/referrers/{digest_of(b'another')}")).status == 502
