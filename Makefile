@@ -7,7 +7,7 @@ N      ?= 25
 CONFIG ?= config.example.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve migrate test check conformance crash bench clean
+.PHONY: help setup serve migrate programs test check conformance crash bench clean
 
 help:            ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -40,6 +40,9 @@ migrate: $(VENV)/.ready  ## bring the index of ./data up to date (serve does it 
 test: setup      ## all tests; what cannot run here is named at the end
 	@$(BIN)/python -m pytest
 
+programs: setup  ## the container clients that Debian has no package of, for their tests (needs Go)
+	@$(BIN)/python -m tests.clients
+
 check: setup     ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -56,4 +59,4 @@ bench: setup     ## measure against docker-registry and nginx; writes docs/bench
 	@$(BIN)/python -m bench
 
 clean:
-	rm -rf $(VENV) .bench .conformance dist build
+	rm -rf $(VENV) .bench .clients .conformance dist build
