@@ -151,12 +151,7 @@ class Podman:
             "--cgroup-manager=cgroupfs",
             "--events-backend=file",
         )
-        if registries is None:
-            self._env = _with_registries(folder, mirror_address)
-        else:
-            self._env = fence(folder / "home")
-            (folder / "home/.config").mkdir()
-            (folder / "home/.config/containers").symlink_to(registries)
+        self._env = _with_registries(folder, mirror_address, registries)
 
     def __call__(self, *args: str) -> str:
         return run([*self._prefix, *args], self._env)
@@ -174,11 +169,13 @@ class Podman:
 
 
 class Buildah:
-    """buildah with a store of its own, asking the mirror for Docker Hub's images."""
+    """buildah with a store of its own, asking the mirror for Docker Hub's images. `registries` as with podman."""
 
-    def __init__(self, folder: Path, driver: StorageDriver, mirror_address: str) -> None:
+    def __init__(
+        self, folder: Path, driver: StorageDriver, mirror_address: str, registries: Path | None = None
+    ) -> None:
         self._prefix = with_own_mounts("buildah", *_container_store(folder, driver))
-        self._env = _with_registries(folder, mirror_address) | {"BUILDAH_ISOLATION": "chroot"}
+        self._env = _with_registries(folder, mirror_address, registries) | {"BUILDAH_ISOLATION": "chroot"}
 
     def __call__(self, *args: str) -> str:
         return run([*self._prefix, *args], self._env)
@@ -264,7 +261,11 @@ def _container_store(folder: Path, driver: StorageDriver) -> list[str]:
     return [f"--root={folder}/store", f"--runroot={folder}/run", f"--storage-driver={driver}"]
 
 
-def _with_registries(folder: Path, mirror_address: str) -> dict[str, str]:
+def _with_registries(folder: Path, mirror_address: str, registries: Path | None) -> dict[str, str]:
     env = fence(folder / "home")
+    if registries is not None:
+        (folder / "home/.config").mkdir()
+        (folder / "home/.config/containers").symlink_to(registries)
+        return env
     (folder / "registries.conf").write_text(_REGISTRIES.format(mirror=mirror_address))
     return env | {"CONTAINERS_REGISTRIES_CONF": str(folder / "registries.conf")}
