@@ -12,6 +12,8 @@ import pytest
 from tests.clients.processes import CommandFailed, Daemon, fence, find, run, with_own_mounts
 
 StorageDriver = Literal["overlay", "vfs"]
+Environment = dict[str, str]
+_NO_WAY_OUT: Environment = {}
 
 _REGISTRIES = """\
 unqualified-search-registries = ["docker.io"]
@@ -73,12 +75,19 @@ def refused(saying: str, within: float = 15) -> Iterator[None]:
 class DockerEngine:
     """A dockerd, and the docker command line that talks to it; with `mirror_url` it pulls Docker Hub's images there.
 
-    `settings` is a daemon.json, which may say the same.
+    `settings` is a daemon.json, which may say the same. `way_out` is what of the environment leads elsewhere.
     """
 
-    def __init__(self, folder: Path, driver: StorageDriver, mirror_url: str = "", settings: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        driver: StorageDriver,
+        mirror_url: str = "",
+        settings: Path | None = None,
+        way_out: Environment = _NO_WAY_OUT,
+    ) -> None:
         folder.mkdir(parents=True)
-        self._env = fence(folder / "home")
+        self._env = fence(folder / "home") | way_out
         self._socket = f"unix://{folder}/socket"
         options = {
             "--data-root": f"{folder}/data",
@@ -142,7 +151,12 @@ class Podman:
     """
 
     def __init__(
-        self, folder: Path, driver: StorageDriver, mirror_address: str, registries: Path | None = None
+        self,
+        folder: Path,
+        driver: StorageDriver,
+        mirror_address: str,
+        registries: Path | None = None,
+        way_out: Environment = _NO_WAY_OUT,
     ) -> None:
         self._prefix = with_own_mounts(
             "podman",
@@ -151,7 +165,7 @@ class Podman:
             "--cgroup-manager=cgroupfs",
             "--events-backend=file",
         )
-        self._env = _with_registries(folder, mirror_address, registries)
+        self._env = _with_registries(folder, mirror_address, registries) | way_out
 
     def __call__(self, *args: str) -> str:
         return run([*self._prefix, *args], self._env)
@@ -217,14 +231,19 @@ class Skopeo:
 
 
 class Containerd:
-    """A containerd, and the ctr that talks to it; a hosts.toml sends it to the mirror for Docker Hub's images."""
+    """A containerd, and the ctr that talks to it; a hosts.toml sends it to the mirror for Docker Hub's images.
 
-    def __init__(self, folder: Path, mirror_url: str) -> None:
-        self.hosts = str(folder / "hosts")
+    `hosts` is a folder of such files to use instead.
+    """
+
+    def __init__(
+        self, folder: Path, mirror_url: str, hosts: Path | None = None, way_out: Environment = _NO_WAY_OUT
+    ) -> None:
+        self.hosts = str(hosts or folder / "hosts")
         (folder / "hosts/docker.io").mkdir(parents=True)
         (folder / "hosts/docker.io/hosts.toml").write_text(_HOSTS.format(mirror=mirror_url))
         (folder / "config.toml").write_text(_CONTAINERD.format(folder=folder))
-        self._env = fence(folder / "home")
+        self._env = fence(folder / "home") | way_out
         self._ctr = [find("ctr"), "--address", f"{folder}/socket"]
         argv = with_own_mounts("containerd", "--config", f"{folder}/config.toml")
         self._daemon = Daemon("containerd", folder, argv, self._env)

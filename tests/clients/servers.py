@@ -48,7 +48,7 @@ url = "{url}"
 default = {default}
 token_hosts = {token_hosts}
 redirect_hosts = {redirect_hosts}
-tag_ttl = "5m"
+tag_ttl = "{tag_ttl}"
 """
 
 
@@ -85,6 +85,7 @@ class Upstream(NamedTuple):
     host: str = "docker.io"
     token_hosts: tuple[str, ...] = ()
     redirect_hosts: tuple[str, ...] = ()
+    tag_ttl: str = "5m"
 
 
 class _Server:
@@ -231,4 +232,5 @@ def _section(upstream: Upstream, default: bool) -> str:
         default=json.dumps(default),
         token_hosts=json.dumps(upstream.token_hosts),
         redirect_hosts=json.dumps(upstream.redirect_hosts),
+        tag_ttl=upstream.tag_ttl,
     )
