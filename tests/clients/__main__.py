@@ -21,7 +21,7 @@ def main() -> int:
     # Without C: what is built here needs no compiler but Go's, and no library.
     environment = os.environ | {"CGO_ENABLED": "0"}
     command = ["go", "build", "-C", str(GO_MODULE), "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o", f"{BUILT}/"]
-    return subprocess.run([*command, "tool"], env=environment).returncode
+    return subprocess.run([*command, "tool", "./..."], env=environment).returncode
 
 
 if __name__ == "__main__":

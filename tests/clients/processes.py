@@ -33,7 +33,7 @@ PACKAGES: Mapping[str, str] = {
     "umoci": "umoci",
     "unshare": "util-linux",
 }
-_GO_PROGRAMS = ("buildctl", "buildkitd", "cosign", "crane", "helm", "oras")
+_GO_PROGRAMS = ("buildctl", "buildkitd", "cosign", "crane", "helm", "k3s-pull", "oras")
 _DEBIAN_FIRST = "/usr/sbin:/usr/bin:/sbin:/bin"
 SEARCH_PATH = f"{_DEBIAN_FIRST}:{os.environ.get('PATH', '')}"
 _NOWHERE = "http://127.0.0.1:9"

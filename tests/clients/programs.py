@@ -276,6 +276,18 @@ class Containerd:
         return True
 
 
+class K3s:
+    """What of k3s reads its registries.yaml, and pulls an image by it. k3s itself cannot run here."""
+
+    def __init__(self, folder: Path, settings: Path) -> None:
+        self._env = fence(folder / "home")
+        self._settings = settings
+
+    def pull(self, image: str) -> str:
+        """The image's ID; every blob of it has been read and verified."""
+        return run([find("k3s-pull"), str(self._settings), image], self._env).strip()
+
+
 def _container_store(folder: Path, driver: StorageDriver) -> list[str]:
     return [f"--root={folder}/store", f"--runroot={folder}/run", f"--storage-driver={driver}"]
 

@@ -12,7 +12,7 @@ import pytest
 from tests.clients.buildkit import BuildKit
 from tests.clients.conftest import NewFolder
 from tests.clients.images import Layout
-from tests.clients.programs import Buildah, Containerd, DockerEngine, Podman, Skopeo, StorageDriver, refused
+from tests.clients.programs import Buildah, Containerd, DockerEngine, K3s, Podman, Skopeo, StorageDriver, refused
 from tests.clients.servers import Mirror, Registry, Upstream
 from tests.clients.wiring import wire
 
@@ -48,7 +48,7 @@ def mirror(new_folder: NewFolder, upstream: Registry, quay: Registry) -> Iterato
 @pytest.fixture(scope="module")
 def etc(new_folder: NewFolder, mirror: Mirror) -> Path:
     """Every client is wired to the mirror."""
-    return wire(new_folder("wired"), mirror, "docker", "containerd", "podman", "buildkit")
+    return wire(new_folder("wired"), mirror, "docker", "containerd", "podman", "k3s", "buildkit")
 
 
 @pytest.fixture
@@ -144,6 +144,12 @@ def test_buildah(
         assert f"sha256:{client('pull', f'{host}/{NAME}:{TAG}').strip()}" == ids[host]
     finally:
         client.clear()
+
+
+@pytest.mark.parametrize("host", [HUB, QUAY])
+def test_k3s(new_folder: NewFolder, etc: Path, ids: dict[str, str], host: str) -> None:
+    client = K3s(new_folder("k3s"), etc / "rancher/k3s/registries.yaml")
+    assert client.pull(f"{host}/{NAME}:{TAG}") == ids[host]
 
 
 @pytest.mark.parametrize(("host", "name"), [(HUB, "nginx"), (QUAY, "grafana")])
