@@ -22,7 +22,7 @@ def oras(new_folder: NewFolder) -> Oras:
 
 
 @pytest.fixture(params=["tags", "referrers"])
-def other(request: pytest.FixtureRequest, new_folder: NewFolder, seed: object) -> Iterator[Registry | Mirror]:
+def other(request: pytest.FixtureRequest, new_folder: NewFolder) -> Iterator[Registry | Mirror]:
     """An upstream without the referrers API, as Docker Hub is, where clients use tags; and one that has it."""
     server = Registry(new_folder("other")) if request.param == "tags" else Mirror(new_folder("other"))
     try:
