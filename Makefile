@@ -8,7 +8,7 @@ ROUNDS ?= 5
 CONFIG ?= config.example.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve migrate test check conformance crash bench clean
+.PHONY: help setup serve migrate programs test check conformance crash bench clean
 
 help:            ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -41,6 +41,9 @@ migrate: $(VENV)/.ready  ## bring the index of ./data up to date (serve does it 
 test: setup      ## all tests; what cannot run here is named at the end
 	@$(BIN)/python -m pytest
 
+programs: setup  ## the container clients that Debian has no package of, for their tests (needs Go)
+	@$(BIN)/python -m tests.clients
+
 check: setup     ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
@@ -57,4 +60,4 @@ bench: setup     ## measure against docker-registry and nginx; writes docs/bench
 	@$(BIN)/python -m bench --rounds $(ROUNDS)
 
 clean:
-	rm -rf $(VENV) .bench .conformance dist build
+	rm -rf $(VENV) .bench .clients .conformance dist build

@@ -18,7 +18,7 @@ from tests.clients.programs import (
     StorageDriver,
     best_storage_driver,
 )
-from tests.clients.servers import Mirror, Registry
+from tests.clients.servers import Mirror, Registry, Upstream
 
 NewFolder = Callable[[str], Path]
 
@@ -83,7 +83,7 @@ def upstream(new_folder: NewFolder, seed: Path) -> Iterator[Registry]:
 @pytest.fixture(scope="module")
 def mirror(new_folder: NewFolder, upstream: Registry) -> Iterator[Mirror]:
     """The server under test with an empty store. It must have ended properly by the end of the module."""
-    server = Mirror(new_folder("mirror"), upstream.url)
+    server = Mirror(new_folder("mirror"), Upstream(upstream.url))
     try:
         server.start()
         yield server

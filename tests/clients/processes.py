@@ -11,6 +11,11 @@ from pathlib import Path
 
 import pytest
 
+_ROOT = Path(__file__).parents[2]
+# Names the programs that are built here, and their versions.
+GO_MODULE = Path(__file__).parent / "go"
+BUILT = _ROOT / ".clients"
+
 PACKAGES: Mapping[str, str] = {
     "buildah": "buildah",
     "busybox": "busybox-static",
@@ -20,12 +25,15 @@ PACKAGES: Mapping[str, str] = {
     "docker": "docker.io",
     "docker-registry": "docker-registry",
     "dockerd": "docker.io",
+    "openssl": "openssl",
     "podman": "podman",
+    "runc": "runc",
     "setpriv": "util-linux",
     "skopeo": "skopeo",
     "umoci": "umoci",
     "unshare": "util-linux",
 }
+_GO_PROGRAMS = ("buildctl", "buildkitd", "cosign", "crane", "helm", "k3s-pull", "oras")
 _DEBIAN_FIRST = "/usr/sbin:/usr/bin:/sbin:/bin"
 SEARCH_PATH = f"{_DEBIAN_FIRST}:{os.environ.get('PATH', '')}"
 _NOWHERE = "http://127.0.0.1:9"
@@ -40,10 +48,12 @@ class CommandFailed(AssertionError):
 
 
 def find(program: str) -> str:
-    """The program's path, Debian's own before any other; skips the test, naming the package, if there is none."""
-    path = shutil.which(program, path=SEARCH_PATH)
+    """The program's path, Debian's own before any other, or the one built; skips the test, saying how to get it."""
+    built = program in _GO_PROGRAMS
+    path = shutil.which(program, path=str(BUILT) if built else SEARCH_PATH)
     if path is None:
-        pytest.skip(f"{program} is missing: apt-get install {PACKAGES[program]}")
+        how = "make programs (needs Go)" if built else f"apt-get install {PACKAGES[program]}"
+        pytest.skip(f"{program} is missing: {how}")
     return path
 
 
@@ -75,11 +85,26 @@ def fence(home: Path) -> dict[str, str]:
     }
 
 
-def run(argv: Sequence[str], env: Mapping[str, str], *, stdin: str = "", timeout: float = 60) -> str:
+def run(
+    argv: Sequence[str],
+    env: Mapping[str, str],
+    *,
+    stdin: str = "",
+    timeout: float = 60,
+    folder: Path | None = None,
+) -> str:
     """What the program printed on stdout; CommandFailed with everything it printed if it did not end well."""
     pipe = subprocess.PIPE
     with subprocess.Popen(
-        argv, env=env, stdin=pipe, stdout=pipe, stderr=pipe, text=True, errors="replace", start_new_session=True
+        argv,
+        cwd=folder,
+        env=env,
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        errors="replace",
+        start_new_session=True,
     ) as process:
         try:
             out, err = process.communicate(stdin, timeout)

@@ -12,6 +12,8 @@ import pytest
 from tests.clients.processes import CommandFailed, Daemon, fence, find, run, with_own_mounts
 
 StorageDriver = Literal["overlay", "vfs"]
+Environment = dict[str, str]
+_NO_WAY_OUT: Environment = {}
 
 _REGISTRIES = """\
 unqualified-search-registries = ["docker.io"]
@@ -73,12 +75,19 @@ def refused(saying: str, within: float = 15) -> Iterator[None]:
 class DockerEngine:
     """A dockerd, and the docker command line that talks to it; with `mirror_url` it pulls Docker Hub's images there.
 
-    `settings` is a daemon.json, which may say the same.
+    `settings` is a daemon.json, which may say the same. `way_out` is what of the environment leads elsewhere.
     """
 
-    def __init__(self, folder: Path, driver: StorageDriver, mirror_url: str = "", settings: Path | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        driver: StorageDriver,
+        mirror_url: str = "",
+        settings: Path | None = None,
+        way_out: Environment = _NO_WAY_OUT,
+    ) -> None:
         folder.mkdir(parents=True)
-        self._env = fence(folder / "home")
+        self._env = fence(folder / "home") | way_out
         self._socket = f"unix://{folder}/socket"
         options = {
             "--data-root": f"{folder}/data",
@@ -142,7 +151,12 @@ class Podman:
     """
 
     def __init__(
-        self, folder: Path, driver: StorageDriver, mirror_address: str, registries: Path | None = None
+        self,
+        folder: Path,
+        driver: StorageDriver,
+        mirror_address: str,
+        registries: Path | None = None,
+        way_out: Environment = _NO_WAY_OUT,
     ) -> None:
         self._prefix = with_own_mounts(
             "podman",
@@ -151,12 +165,7 @@ class Podman:
             "--cgroup-manager=cgroupfs",
             "--events-backend=file",
         )
-        if registries is None:
-            self._env = _with_registries(folder, mirror_address)
-        else:
-            self._env = fence(folder / "home")
-            (folder / "home/.config").mkdir()
-            (folder / "home/.config/containers").symlink_to(registries)
+        self._env = _with_registries(folder, mirror_address, registries) | way_out
 
     def __call__(self, *args: str) -> str:
         return run([*self._prefix, *args], self._env)
@@ -174,11 +183,13 @@ class Podman:
 
 
 class Buildah:
-    """buildah with a store of its own, asking the mirror for Docker Hub's images."""
+    """buildah with a store of its own, asking the mirror for Docker Hub's images. `registries` as with podman."""
 
-    def __init__(self, folder: Path, driver: StorageDriver, mirror_address: str) -> None:
+    def __init__(
+        self, folder: Path, driver: StorageDriver, mirror_address: str, registries: Path | None = None
+    ) -> None:
         self._prefix = with_own_mounts("buildah", *_container_store(folder, driver))
-        self._env = _with_registries(folder, mirror_address) | {"BUILDAH_ISOLATION": "chroot"}
+        self._env = _with_registries(folder, mirror_address, registries) | {"BUILDAH_ISOLATION": "chroot"}
 
     def __call__(self, *args: str) -> str:
         return run([*self._prefix, *args], self._env)
@@ -220,14 +231,19 @@ class Skopeo:
 
 
 class Containerd:
-    """A containerd, and the ctr that talks to it; a hosts.toml sends it to the mirror for Docker Hub's images."""
+    """A containerd, and the ctr that talks to it; a hosts.toml sends it to the mirror for Docker Hub's images.
 
-    def __init__(self, folder: Path, mirror_url: str) -> None:
-        self.hosts = str(folder / "hosts")
+    `hosts` is a folder of such files to use instead.
+    """
+
+    def __init__(
+        self, folder: Path, mirror_url: str, hosts: Path | None = None, way_out: Environment = _NO_WAY_OUT
+    ) -> None:
+        self.hosts = str(hosts or folder / "hosts")
         (folder / "hosts/docker.io").mkdir(parents=True)
         (folder / "hosts/docker.io/hosts.toml").write_text(_HOSTS.format(mirror=mirror_url))
         (folder / "config.toml").write_text(_CONTAINERD.format(folder=folder))
-        self._env = fence(folder / "home")
+        self._env = fence(folder / "home") | way_out
         self._ctr = [find("ctr"), "--address", f"{folder}/socket"]
         argv = with_own_mounts("containerd", "--config", f"{folder}/config.toml")
         self._daemon = Daemon("containerd", folder, argv, self._env)
@@ -260,11 +276,27 @@ class Containerd:
         return True
 
 
+class K3s:
+    """What of k3s reads its registries.yaml, and pulls an image by it. k3s itself cannot run here."""
+
+    def __init__(self, folder: Path, settings: Path) -> None:
+        self._env = fence(folder / "home")
+        self._settings = settings
+
+    def pull(self, image: str) -> str:
+        """The image's ID; every blob of it has been read and verified."""
+        return run([find("k3s-pull"), str(self._settings), image], self._env).strip()
+
+
 def _container_store(folder: Path, driver: StorageDriver) -> list[str]:
     return [f"--root={folder}/store", f"--runroot={folder}/run", f"--storage-driver={driver}"]
 
 
-def _with_registries(folder: Path, mirror_address: str) -> dict[str, str]:
+def _with_registries(folder: Path, mirror_address: str, registries: Path | None) -> dict[str, str]:
     env = fence(folder / "home")
+    if registries is not None:
+        (folder / "home/.config").mkdir()
+        (folder / "home/.config/containers").symlink_to(registries)
+        return env
     (folder / "registries.conf").write_text(_REGISTRIES.format(mirror=mirror_address))
     return env | {"CONTAINERS_REGISTRIES_CONF": str(folder / "registries.conf")}

@@ -39,13 +39,16 @@ listen = "127.0.0.1:{port}"
 root = "{root}"
 [registry]
 sparse_manifests = "index"
-[upstreams.dockerhub]
-host = "docker.io"
-url = "{upstream}"
-default = true
-token_hosts = []
-redirect_hosts = []
-tag_ttl = "5m"
+"""
+
+_UPSTREAM = """\
+[upstreams."{host}"]
+host = "{host}"
+url = "{url}"
+default = {default}
+token_hosts = {token_hosts}
+redirect_hosts = {redirect_hosts}
+tag_ttl = "{tag_ttl}"
 """
 
 
@@ -73,6 +76,16 @@ class Content:
     def digest(self) -> str:
         """The digest the tag points to: the image's, or that of the index it is in."""
         return next(iter(self.manifests))
+
+
+class Upstream(NamedTuple):
+    """A section of the mirror's configuration. Hosts in its lists are loopback's, with their ports."""
+
+    url: str
+    host: str = "docker.io"
+    token_hosts: tuple[str, ...] = ()
+    redirect_hosts: tuple[str, ...] = ()
+    tag_ttl: str = "5m"
 
 
 class _Server:
@@ -166,13 +179,13 @@ class Registry(_Server):
 
 
 class Mirror(_Server):
-    """The server under test, as a process of its own."""
+    """The server under test, as a process of its own. Its first upstream is the default one."""
 
-    def __init__(self, folder: Path, upstream: str) -> None:
+    def __init__(self, folder: Path, *upstreams: Upstream) -> None:
         super().__init__("mirror", folder)
-        self._upstream = upstream
-        self._config = folder / "mirror.toml"
-        argv = [sys.executable, "-m", "mirror", "serve", "--config", str(self._config)]
+        self._upstreams = upstreams
+        self.config = folder / "mirror.toml"
+        argv = [sys.executable, "-m", "mirror", "serve", "--config", str(self.config)]
         environment = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         environment["PYTHONPATH"] = str(_REPOSITORY_ROOT)
         self._daemon = Daemon(self._name, folder, argv, environment)
@@ -182,7 +195,9 @@ class Mirror(_Server):
         return self._daemon.stderr
 
     def start(self) -> None:
-        self._config.write_text(_MIRROR_CONFIG.format(root=self.root, port=self.port, upstream=self._upstream))
+        sections = [_section(upstream, upstream is self._upstreams[0]) for upstream in self._upstreams]
+        text = _MIRROR_CONFIG.format(root=self.root, port=self.port) + ("".join(sections) or "[upstreams]\n")
+        self.config.write_text(text)
         self._daemon.start(self._listening)
 
     def stop(self) -> None:
@@ -208,3 +223,14 @@ class Mirror(_Server):
             return False
         self.port = int(line[1])
         return True
+
+
+def _section(upstream: Upstream, default: bool) -> str:
+    return _UPSTREAM.format(
+        host=upstream.host,
+        url=upstream.url,
+        default=json.dumps(default),
+        token_hosts=json.dumps(upstream.token_hosts),
+        redirect_hosts=json.dumps(upstream.redirect_hosts),
+        tag_ttl=upstream.tag_ttl,
+    )

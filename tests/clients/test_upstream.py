@@ -10,7 +10,7 @@ import pytest
 from tests.clients.conftest import NewFolder
 from tests.clients.images import Layout
 from tests.clients.programs import DockerEngine, Skopeo, StorageDriver, refused
-from tests.clients.servers import Content, Mirror, Registry
+from tests.clients.servers import Content, Mirror, Registry, Upstream
 
 pytestmark = pytest.mark.clients
 
@@ -29,7 +29,7 @@ def upstream(new_folder: NewFolder, seed: Path) -> Iterator[Registry]:
 
 @pytest.fixture
 def mirror(new_folder: NewFolder, upstream: Registry) -> Iterator[Mirror]:
-    server = Mirror(new_folder("mirror"), upstream.url)
+    server = Mirror(new_folder("mirror"), Upstream(upstream.url))
     try:
         server.start()
         yield server
