@@ -22,5 +22,5 @@ def upstreams(config: ConfigOption = None, server: ServerOption = None, as_json:
         typer.echo(json.dumps(upstream))
     if not as_json:
         typer.echo(text.upstreams(found))
-    silent = any(not any(endpoint["answers"] for endpoint in upstream["endpoints"]) for upstream in found)
+    silent = any(all(endpoint["answers"] is False for endpoint in upstream["endpoints"]) for upstream in found)
     raise typer.Exit(int(silent))

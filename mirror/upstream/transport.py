@@ -25,6 +25,7 @@ from mirror.upstream.errors import (
     UpstreamBroken,
     UpstreamError,
     UpstreamLoginRefused,
+    UpstreamNoLogin,
     UpstreamOffline,
     UpstreamRateLimited,
     UpstreamRefused,
@@ -59,7 +60,7 @@ class Transport:
         self._config, self._pace, self._record = config, pace, record
         self._identities = identities_of(config, self.base, self._fetch_token)
         self._sessions = Sessions(config, self.base)
-        self.breaker = Breaker(config.host, self.base.host or "", self._probe, clock)
+        self.breaker = Breaker(config.host, self.base.authority, self._probe, clock)
 
     async def close(self) -> None:
         await self.breaker.close()
@@ -74,7 +75,10 @@ class Transport:
     @property
     def state(self) -> EndpointState:
         accounts = tuple(identity.state for identity in self._identities)
-        return EndpointState(str(self.base), self.breaker.is_open, self.breaker.since, accounts)
+        breaker = self.breaker
+        return EndpointState(
+            str(self.base), breaker.is_open, breaker.is_known, breaker.reason, breaker.since, accounts
+        )
 
     @asynccontextmanager
     async def request(
@@ -151,6 +155,11 @@ class Transport:
             response = await self._send(identity, question.method, question.url, question.scope, question.headers)
         except UpstreamUnavailable as error:
             self.breaker.suspect(str(error))
+            raise
+        except UpstreamNoLogin:
+            raise  # before anything was asked
+        except UpstreamError:
+            self.breaker.heard()
             raise
         self.breaker.answered()
         return response

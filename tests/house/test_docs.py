@@ -256,7 +256,7 @@ def test_metrics() -> None:
     families, outcomes = split(
         table(part(page("operations.md"), "## Metrics")), after="mirror_upstream_limited_seconds"
     )
-    state = EndpointState("u", False, None, (AccountState("n", Budget(1, 2, 0, ""), False, {}, {}),))
+    state = EndpointState("u", False, True, None, None, (AccountState("n", Budget(1, 2, 0, ""), False, {}, {}),))
     upstream = UpstreamState("h", False, (state,), 0, 0, 0, {(Kind.TAG, Ending.DONE): 1}, ())
     shown = {
         sample.name: set(sample.labels)

@@ -239,10 +239,18 @@ async def test_upstreams(serving: Program, hub: FakeHub) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     head, row, now = done.stdout.splitlines()
     assert head.split() == ["upstream", "endpoint", "account", "pulls", "left", "limited"]
-    assert row.split() == ["docker.io", hub.url, "answers", "anonymous", "4", "of", "4", "SCARCE"]
+    assert row.split() == ["docker.io", hub.url, "answers", "anonymous", "4", "of", "4", "SCARCE", "-"]
     assert now.startswith("docker.io: 0 requests under way, 0 waiting, ")
     done = await serving.run_aside("upstreams", "--json")
     assert json.loads(done.stdout)["endpoints"][0]["accounts"][0]["budget"]["remaining"] == 4
+
+
+async def test_upstreams__one_that_was_never_asked(serving: Program, hub: FakeHub) -> None:
+    done = await serving.run_aside("upstreams")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].split() == ["docker.io", hub.url, *"not asked yet anonymous - -".split()]
+    assert json.loads((await serving.run_aside("upstreams", "--json")).stdout)["endpoints"][0]["answers"] is None
+    assert hub.log() == []
 
 
 async def test_upstreams__one_that_fails(serving: Program, hub: FakeHub) -> None:
