@@ -95,13 +95,14 @@ def check_config(config: ConfigOption = None, as_json: JsonOption = False) -> No
 
     Example: MIRROR_SERVER__LISTEN=[::]:5000 mirror check-config --config config.toml
     """
+    from mirror.checks import check, missing_helpers
     from mirror.config import load_config, to_toml
+    from mirror.routing import names_of
 
     loaded = load_config(config, os.environ)
-    for upstream in loaded.upstreams.values():
-        upstream.read_password()
-    for section in loaded.warm:
-        section.check_file()
+    check(loaded, names_of(loaded))
+    for section, program in missing_helpers(loaded):
+        typer.echo(f"warning: upstreams.{section}: {program} is not on the PATH", err=True)
     shown = to_toml(loaded)
     typer.echo(json.dumps(tomllib.loads(shown)) + "\n" if as_json else shown, nl=False)
 

@@ -17,6 +17,7 @@ from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
 from mirror import buffers
+from mirror.checks import check, missing_helpers
 from mirror.config import Config
 from mirror.control.guard import is_local
 from mirror.control.keys import COMMANDS, LOCAL, Commands
@@ -46,7 +47,7 @@ from mirror.pull.status import Statuses
 from mirror.pull.warm import Warming
 from mirror.push.manifest import ManifestPushes
 from mirror.push.upload import Uploads
-from mirror.routing import Names, Rules
+from mirror.routing import Names, names_of
 from mirror.upstream.client import UpstreamClient
 from mirror.values import Listen
 from storage.layout import Layout
@@ -71,6 +72,8 @@ _MAX_HEADERS = 48
 @asynccontextmanager
 async def build(config: Config, clock: Callable[[], float] = time.time) -> AsyncIterator[web.Application]:
     """The application, ready to serve. Raises StoreInUse, StoreUnusable, ConfigError."""
+    names = names_of(config)
+    check(config, names)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(config.storage.root, clock))
         upstreams: dict[str, UpstreamClient] = {}
@@ -85,7 +88,6 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         stack.push_async_callback(blob_pulls.close)
         prefetch = Prefetch(downloads, upstreams)
         stack.push_async_callback(prefetch.close)
-        names = _names(config)
         _warn_of_unreachable(names, store)
         lists = Lists(store, upstreams, names.shows, clock)
         stack.push_async_callback(lists.close)
@@ -108,8 +110,6 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         )
         states = Upstreams(upstreams)
         app[METRICS] = registry_of(UpstreamCollector(states))
-        for section in config.warm:
-            section.check_file()
         pulls = (names, store, manifest_pulls, blob_pulls, downloads)
         app[COMMANDS] = commands = Commands(
             names=names,
@@ -154,6 +154,7 @@ async def serving(config: Config, log_stream: Stream | None = None) -> AsyncIter
             site = web.SockSite(runner, listener, backlog=16)
             await site.start()
             listener.listen(_BACKLOG)
+            _tell_of_upstreams(config)
             _warn_of_shared_accounts(config)
             host, port = listener.getsockname()[:2]
             url = f"http://{Listen(host, port)}"
@@ -171,10 +172,14 @@ async def serving(config: Config, log_stream: Stream | None = None) -> AsyncIter
                 access.flush()
 
 
-def _names(config: Config) -> Names:
+def _tell_of_upstreams(config: Config) -> None:
+    """Which registries names mean, and which of them those that say nothing of one."""
     default = next((upstream.host for upstream in config.upstreams.values() if upstream.default), None)
-    rules = {upstream.host: Rules(upstream.allow, upstream.deny) for upstream in config.upstreams.values()}
-    return Names(rules, default, config.hosted.allow)
+    hosts = [upstream.host for upstream in config.upstreams.values()]
+    log.info("pulling from these upstreams", extra={"upstreams": hosts, "default": default})
+    for section, program in missing_helpers(config):
+        facts = {"upstream": config.upstreams[section].host, "helper": program}
+        log.warning("a credential helper is not on the PATH", extra=facts)
 
 
 def _warn_of_unreachable(names: Names, store: Store) -> None:

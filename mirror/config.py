@@ -44,7 +44,6 @@ from mirror.values import (
     Platforms,
     Size,
     listed,
-    parse_image,
     repository_pattern,
     tag_pattern,
 )
@@ -215,8 +214,8 @@ class Warm(Section):
             raise ValueError("name some images, or a file that does")
         return self
 
-    def read_file(self) -> list[str]:
-        """What the file names, unchecked. Blocking; raises ConfigError."""
+    def read_file(self) -> list[tuple[int, str]]:
+        """What the file names, and in which lines; unchecked. Blocking; raises ConfigError."""
         if self.file is None:
             return []
         try:
@@ -224,14 +223,6 @@ class Warm(Section):
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             raise ConfigError(f"warm: file {self.file}: {reason}") from None
-
-    def check_file(self) -> None:
-        """At start, so that a mistake is found by whoever made it. Blocking; raises ConfigError."""
-        for line in self.read_file():
-            try:
-                parse_image(line)
-            except ValueError as error:
-                raise ConfigError(f"warm: file {self.file}: {error}") from None
 
 
 class Log(Section):

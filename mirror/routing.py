@@ -12,7 +12,9 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from urllib.parse import urlsplit
 
+from mirror.config import Config
 from mirror.values import DOCKER_HUB, known_host
 from ocispec.errors import NameUnknown
 from ocispec.image import ImageName
@@ -73,6 +75,14 @@ def spellings(host: str, name: str) -> tuple[str, ...]:
     """What an upstream's repository goes by in rules: Docker Hub's official images also without their `library/`."""
     short = name.removeprefix("library/") if host == DOCKER_HUB else name
     return (name,) if short == name else (name, short)
+
+
+def names_of(config: Config) -> "Names":
+    """What names mean where this is the configuration."""
+    default = next((upstream.host for upstream in config.upstreams.values() if upstream.default), None)
+    rules = {upstream.host: Rules(upstream.allow, upstream.deny) for upstream in config.upstreams.values()}
+    own = {str(config.server.listen), urlsplit(config.server.external_url).netloc}
+    return Names(rules, default, config.hosted.allow, own)
 
 
 class Names:

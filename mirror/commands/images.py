@@ -12,7 +12,7 @@ import typer
 
 from mirror.commands.options import ConfigOption, JsonOption, PlatformOption, ServerOption, parse_image, parse_platforms
 from mirror.errors import NoServer
-from ocispec.image import listed_images
+from ocispec.image import ImageName, listed_images
 
 _REF = "An image, such as nginx, nginx:1.27, ghcr.io/org/app:tag or repo@sha256:…"
 
@@ -90,7 +90,7 @@ def warm(
     from mirror.commands.client import Refused, server_of
     from mirror.commands.progress import reporter
 
-    images = [parse_image(text) for text in [*(references or []), *_listed(file)]]
+    images = [*map(parse_image, references or []), *_listed(file)]
     if not images:
         raise typer.BadParameter("name at least one image, or a --file with some")
     order = {
@@ -110,11 +110,12 @@ def warm(
     raise typer.Exit(1 if failed else 0)
 
 
-def _listed(file: Path | None) -> list[str]:
-    """What a list of images names."""
+def _listed(file: Path | None) -> list[ImageName]:
+    """What a list of images names. Raises BadParameter."""
     if file is None:
         return []
     try:
-        return listed_images(sys.stdin.read() if str(file) == "-" else file.read_text())
+        lines = listed_images(sys.stdin.read() if str(file) == "-" else file.read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"{file}: {getattr(error, 'strerror', None) or error}") from None
+    return [parse_image(text, f"{file}, line {number}: ") for number, text in lines]

@@ -59,6 +59,7 @@ class Statuses:
         if found is None:
             digest = reference if isinstance(reference, Digest) else None
             status.parts.append(Part("manifest", digest, None, is_here=False))
+            status.problems += [place.hint] if place.hint else []
             return status
         if not self._manifests.keeps(repository, reference, found):
             status.problems.append("the tag was confirmed too long ago to be served without its upstream")

@@ -239,3 +239,16 @@ def test_tags_about__are_tags(algorithm: str) -> None:
     tags = tags_about(digest)
     assert tags[0] == f"{algorithm}-{digest.hex[:64]}"
     assert all(Tag.parse(tag) == tag for tag in tags)
+
+
+@pytest.mark.parametrize(
+    ("image", "problem"),
+    [
+        ("ghcr.io/org/app", "no upstream is called 'ghcr.io'; known: docker.io"),
+        ("nothing", None),
+    ],
+)
+async def test_why_nothing_can_be_here(mirror: RunningMirror, image: str, problem: str | None) -> None:
+    found = await status_of(mirror, image)
+    assert found["problems"] == ([problem] if problem else [])
+    assert not found["complete"]

@@ -96,12 +96,15 @@ async def test_a_second_server_leaves_the_socket_alone(program: Program) -> None
         ("warm",),
         ("warm", "--file", "nothing"),
         ("warm", "a", "https://nginx"),
+        ("warm", "--file", "list"),
     ],
 )
 async def test_usage(program: Program, arguments: tuple[str, ...]) -> None:
+    (program.folder / "list").write_text("nginx\n\nNginx\n")
     done = await program.run_aside(*arguments)
     assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (2, "", False)
     assert "Usage" in done.stderr
+    assert "list" not in arguments or "list, line 3: 'Nginx' is not the name of an image" in done.stderr
 
 
 async def test_refresh(serving: Program, hub: FakeHub) -> None:
