@@ -114,7 +114,7 @@ def wire(
         typer.Argument(help="Whose configuration it is; podman's is buildah's and skopeo's, too."),
     ],
     server: Annotated[
-        str | None, typer.Option(metavar="URL", help="How clients reach this server, if its configuration cannot say.")
+        str | None, typer.Option(metavar="URL", help="How clients reach this server, if neither it nor its configuration can say.")
     ] = None,
     write: Annotated[bool, typer.Option("--write", help="Write the files instead of printing them.")] = False,
     root: Annotated[Path, typer.Option(help="The folder that the files are below.")] = Path("/"),
@@ -125,6 +125,7 @@ def wire(
 
     Example: mirror wire containerd --server http://mirror.example.com:5000 --write
     """
+    from mirror.commands.client import running_at
     from mirror.config import load_config
     from mirror.wiring import report
     from mirror.wiring.clients import files_for
@@ -132,7 +133,12 @@ def wire(
     from mirror.wiring.write import place, write_all
 
     loaded = load_config(config, os.environ)
-    found = find_server(server, loaded.server.external_url, loaded.server.listen)
+    listen = loaded.server.listen
+    if server is None and not loaded.server.external_url and (running := running_at(loaded.storage.root)):
+        if running != listen:
+            typer.echo(f"the server that runs on {loaded.storage.root.absolute()} listens on {running}", err=True)
+        listen = running
+    found = find_server(server, loaded.server.external_url, listen)
     files = files_for(client, found, {upstream.host: upstream.default for upstream in loaded.upstreams.values()})
     if write:
         placed = place(root, files)

@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from mirror.commands.lines import Line, SocketLine, UrlLine
 from mirror.config import load_config
 from mirror.errors import NoServer
+from mirror.values import Listen, parse_listen
 from storage.errors import StoreInUse
 
 # What the server says may take it as long as its upstreams; what a command can do without may not.
@@ -151,8 +152,19 @@ def naming_the_holder(root: Path) -> Iterator[None]:
     try:
         yield
     except StoreInUse as error:
-        try:
-            url = Server(SocketLine(root), _SHORT_PATIENCE_SECONDS).get("server")["url"]
-        except (NoServer, Refused):
-            raise error from None
-        raise StoreInUse(f"{error}, which serves {url}") from None
+        url = _url_of(root)
+        raise (StoreInUse(f"{error}, which serves {url}") if url else error) from None
+
+
+def running_at(root: Path) -> Listen | None:
+    """Where the server listens that runs on this store; None where there is none, or it does not tell."""
+    url = _url_of(root)
+    return parse_listen(urlsplit(url).netloc) if url else None
+
+
+def _url_of(root: Path) -> str | None:
+    try:
+        url: str = Server(SocketLine(root), _SHORT_PATIENCE_SECONDS).get("server")["url"]
+        return url
+    except (NoServer, Refused):
+        return None

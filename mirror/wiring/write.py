@@ -26,6 +26,7 @@ class Placed(NamedTuple):
     then: str
     mode: int
     changed: bool
+    remark: str = ""
 
 
 def below(root: Path, path: str) -> Path:
@@ -56,7 +57,7 @@ def _placed(path: Path, file: File) -> Placed:
             raise Conflict("it is a symbolic link; put what `mirror wire` prints into the file it leads to")
         mode = stat.S_IMODE(path.stat().st_mode)
         present = path.read_bytes().decode()
-        content = file.onto(present)
+        content, remark = file.onto(present), file.remark(present, file.content)
     except FileNotFoundError:
         return Placed(path, file.content, file.then, _MODE, changed=True)
     except OSError as error:
@@ -65,7 +66,7 @@ def _placed(path: Path, file: File) -> Placed:
         raise NotWritten(f"{path}: left as it is: not UTF-8 text") from None
     except Conflict as conflict:
         raise NotWritten(f"{path}: left as it is: {conflict}") from None
-    return Placed(path, content, file.then, mode, changed=content != present)
+    return Placed(path, content, file.then, mode, content != present, remark)
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:

@@ -200,6 +200,28 @@ async def test_wire__writes(program: Program) -> None:
     ]
 
 
+async def test_wire__the_running_server_says_where_it_is(program: Program) -> None:
+    """The configuration may say another address than the one that was given when it was started."""
+    _, url = await program.serve()
+    asked = {"MIRROR_SERVER__LISTEN": "127.0.0.1:1"}
+    done = await program.run_aside("wire", "k3s", **asked)
+    assert f'- "{url}"\n' in done.stdout
+    said = f"the server that runs on {program.folder / 'store'} listens on {url.removeprefix('http://')}\n"
+    assert (done.returncode, done.stderr) == (0, said)
+    for arguments, environment in ((["--server", WIRED], {}), ([], {"MIRROR_SERVER__EXTERNAL_URL": WIRED})):
+        done = await program.run_aside("wire", "k3s", *arguments, **asked, **environment)
+        assert (WIRED in done.stdout, done.stderr) == (True, "")
+
+
+async def test_wire__running_on_every_address(program: Program) -> None:
+    program.environment["MIRROR_SERVER__LISTEN"] = "0.0.0.0:0"
+    with pytest.raises(AssertionError, match="listening on"):
+        await program.serve()  # it is running, at an address that is not the usual one
+    done = await program.run_aside("wire", "k3s", MIRROR_SERVER__LISTEN="127.0.0.1:5000")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "every address of this machine: say how clients reach it" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [

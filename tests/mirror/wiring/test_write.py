@@ -10,6 +10,7 @@ import pytest
 
 from mirror.errors import ConfigError
 from mirror.wiring.clients import CLIENTS, files_for
+from mirror.wiring.report import written
 from mirror.wiring.write import NotWritten, Placed, below, place, write_all
 from tests.mirror.wiring.samples import HERE, HUB, THERE, TWO, only
 
@@ -69,6 +70,7 @@ def test_merged(tmp_path: Path) -> None:
     assert json.loads(daemon.read_text())["registry-mirrors"] == ["http://a", str(THERE)]
     assert json.loads(daemon.read_text())["debug"] is True
     assert placed.content == daemon.read_text()
+    assert f"{daemon}: before this server Docker still asks http://a; remove what is gone\n" in written([placed])
 
 
 def test_another_server(tmp_path: Path) -> None:
