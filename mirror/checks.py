@@ -1,4 +1,4 @@
-"""What can be found wrong before anything is built, so that `serve` refuses nothing that `check-config` lets through."""
+"""What can be found wrong before anything is built: `check-config` lets nothing through that `serve` refuses."""
 
 import shutil
 from collections.abc import Iterator

@@ -18,12 +18,14 @@ _REF = "An image, such as nginx, nginx:1.27, ghcr.io/org/app:tag or repo@sha256:
 
 
 def refresh(
-    references: Annotated[list[str], typer.Argument(metavar="REF...", help=_REF)],
+    references: Annotated[list[str], typer.Argument(metavar="REF", help=_REF)],
     config: ConfigOption = None,
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the upstream where a tag points now, whatever its ttl, and fetch it if it has moved.
+    """Ask where tags point now, and fetch what has moved.
+
+    The upstream is asked at once, whatever `tag_ttl` says.
 
     Exits 1 if there is one that could not be asked about, or that is gone; 3 if no server takes the command.
 
@@ -51,7 +53,9 @@ def status(
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Whether all of an image is here, so that it could be pulled with the network cut. Asks no upstream.
+    """Whether all of an image is here.
+
+    If it is, it could be pulled with the network cut. Asks no upstream.
 
     Exits 0 if it is, 1 if it is not, 3 if no server could say.
 
@@ -71,7 +75,7 @@ def status(
 
 
 def warm(
-    references: Annotated[list[str] | None, typer.Argument(metavar="REF...", help=_REF)] = None,
+    references: Annotated[list[str] | None, typer.Argument(metavar="REF", help=_REF)] = None,
     file: Annotated[
         Path | None,
         typer.Option("--file", "-f", help="More of them, one a line; # begins a comment, - is standard input."),
@@ -81,7 +85,9 @@ def warm(
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Pull whole images into the store before anybody asks for them. Of pushed ones, look whether all is here.
+    """Pull whole images before anybody asks for them.
+
+    They are kept in the store. Of pushed ones it is looked whether all is here.
 
     Exits 1 if there is anything that could not be had, and names it; 3 if no server takes the command.
 

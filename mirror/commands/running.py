@@ -8,7 +8,9 @@ from mirror.commands.options import ConfigOption, JsonOption, ServerOption
 
 
 def server(config: ConfigOption = None, server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """Who the running server is, and how what it keeps fresh by itself ([[warm]]) came out last time.
+    """Who the running server is, and what it keeps fresh.
+
+    Of each [[warm]] section it says how the last run came out, and when the next one is.
 
     Exits 3 if there is no server.
 

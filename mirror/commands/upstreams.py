@@ -8,7 +8,9 @@ from mirror.commands.options import ConfigOption, JsonOption, ServerOption
 
 
 def upstreams(config: ConfigOption = None, server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """Which upstreams answer, how many pulls are left at them, and what has gone wrong lately. Asks no upstream.
+    """Which upstreams answer, and what has gone wrong.
+
+    Also how many pulls are left at them. Asks no upstream.
 
     Exits 1 if there is one that does not answer; 3 if no server could say.
 

@@ -49,8 +49,8 @@ class Breaker:
             return
         if urgent:
             self._wanted.set()
-        since, why = moment(self.since), f" ({self.reason})" if self.reason else ""
-        raise UpstreamNotAsked(f"{self._facts['upstream']} has not been answering since {since}{why}; it is probed until it does")
+        silent = f"{self._facts['upstream']} has not been answering since {moment(self.since or 0)}"
+        raise UpstreamNotAsked(f"{silent} ({self.reason}); it is probed until it does")
 
     def answered(self) -> None:
         """Whatever the answer was."""

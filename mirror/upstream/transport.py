@@ -76,9 +76,7 @@ class Transport:
     def state(self) -> EndpointState:
         accounts = tuple(identity.state for identity in self._identities)
         breaker = self.breaker
-        return EndpointState(
-            str(self.base), breaker.is_open, breaker.is_known, breaker.reason, breaker.since, accounts
-        )
+        return EndpointState(str(self.base), breaker.is_open, breaker.is_known, breaker.reason, breaker.since, accounts)
 
     @asynccontextmanager
     async def request(

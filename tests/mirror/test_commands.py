@@ -251,7 +251,11 @@ async def test_upstreams(serving: Program, hub: FakeHub) -> None:
 async def test_upstreams__one_that_was_never_asked(serving: Program, hub: FakeHub) -> None:
     done = await serving.run_aside("upstreams")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[1].split() == ["docker.io", hub.url, *"not asked yet anonymous - -".split()]
+    assert done.stdout.splitlines()[1].split() == [
+        "docker.io",
+        hub.url,
+        *["not", "asked", "yet", "anonymous", "-", "-"],
+    ]
     assert json.loads((await serving.run_aside("upstreams", "--json")).stdout)["endpoints"][0]["answers"] is None
     assert hub.log() == []
 

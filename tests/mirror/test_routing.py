@@ -80,7 +80,8 @@ def test_resolve__library_is_reserved_only_where_docker_hub_is_the_default() -> 
 
 
 def test_resolve__without_a_default_a_plain_name_is_hosted_only() -> None:
-    hint = "no upstream is the default, so org/app is only looked for here; known: docker.io, ghcr.io, registry.example.com"
+    known = "docker.io, ghcr.io, registry.example.com"
+    hint = f"no upstream is the default, so org/app is only looked for here; known: {known}"
     found = Names(HOSTS, None).resolve(name("org/app"))
     assert found == Place(name("org/app"), Repository(name("org/app")), None, hint)
     assert Names({}, None).resolve(name("docker.io/nginx")).cached is None

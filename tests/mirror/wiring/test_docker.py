@@ -120,7 +120,10 @@ def test_refused(present: str, reason: str) -> None:
         ([str(THERE)], ""),
         ([str(THERE), "http://a"], ""),
         (["http://a"], "before this server Docker still asks http://a; remove what is gone"),
-        (["http://a/", "http://b", f"{THERE}/"], "before this server Docker still asks http://a, http://b; remove what is gone"),
+        (
+            ["http://a/", "http://b", f"{THERE}/"],
+            "before this server Docker still asks http://a, http://b; remove what is gone",
+        ),
     ],
 )
 def test_others_that_are_asked_first(mirrors: list[str], first: str) -> None:
