@@ -31,6 +31,7 @@ from mirror.http.drain import Drain
 from mirror.http.keys import DRAIN, METRICS, SERVICES, Services
 from mirror.http.metrics import UpstreamCollector, registry_of
 from mirror.http.middleware import answering, signing
+from mirror.http.pages import keeping_pages_out
 from mirror.http.routes import routes
 from mirror.http.warm import warm_first
 from mirror.logs import Stream, access_log
@@ -95,7 +96,8 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         stack.push_async_callback(_cancel, sweeper)
 
         drain = Drain()
-        app = web.Application(middlewares=[answering(drain)])
+        pages = keeping_pages_out(on_loopback=config.server.listen.is_loopback, external_url=config.server.external_url)
+        app = web.Application(middlewares=[answering(drain), pages])
         app[SERVICES] = Services(
             external_url=config.server.external_url,
             names=names,

@@ -104,15 +104,18 @@ def warm(
         "platforms": [str(one) for one in parse_platforms(platform)],
     }
     steps = server_of(config, server).follow("warm", order)
+    failed, lost = False, dict[str, str]()
     try:
         with reporter(as_json=as_json, live=sys.stdout.isatty()) as report:
-            failed = [step for step in map(report, steps) if step["event"] == "failed"]
+            for step in map(report, steps):
+                failed = failed or step["event"] == "failed"
+                if (step["event"], step["role"]) == ("failed", "image") and step["image"] in order["images"]:
+                    lost[step["image"]] = step.get("reason", "")
     except Refused as refusal:
         typer.echo(f"error: {refusal}", err=True)
         raise typer.Exit(1 if refusal.is_final else NoServer.exit_code) from None
-    for step in failed:
-        if step["role"] == "image":
-            typer.echo(f"error: {step['image']}: {step['reason']}", err=True)
+    for image, reason in lost.items():
+        typer.echo(f"error: {image}: {reason}", err=True)
     raise typer.Exit(1 if failed else 0)
 
 

@@ -20,5 +20,5 @@ def server(config: ConfigOption = None, server: ServerOption = None, as_json: Js
     from mirror.commands.client import server_of
 
     asked = server_of(config, server)
-    found = asked.get("server") | asked.get("warm")
+    found = asked.tell("server") | asked.tell("warm")
     typer.echo(json.dumps(found) if as_json else text.server(found))

@@ -26,7 +26,7 @@ def refreshed(done: Mapping[str, Any]) -> str:
     image, outcome = done["image"], done["outcome"]
     match outcome:
         case "failed":
-            return f"{image}: failed: {done['reason']}"
+            return f"{image}: failed: {done.get('reason', '')}"
         case "moved":
             return f"{image}: moved from {done['before']} to {done['now']}"
         case "gone" | "refused":

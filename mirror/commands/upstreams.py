@@ -19,7 +19,7 @@ def upstreams(config: ConfigOption = None, server: ServerOption = None, as_json:
     from mirror.commands import text
     from mirror.commands.client import server_of
 
-    found = server_of(config, server).get("upstreams")["upstreams"]
+    found = server_of(config, server).tell("upstreams")["upstreams"]
     for upstream in found if as_json else []:
         typer.echo(json.dumps(upstream))
     if not as_json:

@@ -16,6 +16,7 @@ from mirror.http import reply
 from mirror.http.drain import Drain
 from mirror.http.keys import NOTES, Notes, Services
 from mirror.http.middleware import NAMESPACE, SIGNATURE
+from mirror.http.pages import of_browser
 from mirror.pull.manifest import PulledManifest
 from mirror.pull.outcome import Outcome
 from mirror.routing import Place
@@ -93,6 +94,7 @@ def _is_plain(request: web.BaseRequest) -> bool:
         and request.keep_alive
         and hdrs.IF_NONE_MATCH not in headers
         and hdrs.EXPECT not in headers
+        and not of_browser(headers)
     )
 
 

@@ -37,7 +37,15 @@ def place(root: Path, files: Iterable[File]) -> list[Placed]:
     """What each file becomes, given what is there. Writes nothing. Raises NotWritten, or ConfigError."""
     if not root.is_dir():
         raise ConfigError(f"--root {root}: there is no such folder")
-    return [_placed(below(root, file.path), file) for file in files]
+    return [_placed(_inside(root, file.path), file) for file in files]
+
+
+def _inside(root: Path, path: str) -> Path:
+    """A root may be another system's: a link in it means a folder of that system, and would lead into one of ours."""
+    found = below(root, path)
+    if not Path(os.path.realpath(found.parent)).is_relative_to(os.path.realpath(root)):
+        raise NotWritten(f"{found}: left as it is: a symbolic link on the way to it leads out of {root}")
+    return found
 
 
 def write_all(placed: Iterable[Placed]) -> None:

@@ -117,6 +117,32 @@ def test_symbolic_link(tmp_path: Path) -> None:
     assert (elsewhere.read_text(), (tmp_path / DAEMON).is_symlink()) == ("{}", True)
 
 
+@pytest.mark.parametrize("target", ["../elsewhere", "../not-there", "/not-there", ".."])
+def test_link_that_leads_out(tmp_path: Path, target: str) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    for folder in (root, elsewhere):
+        folder.mkdir()
+    (root / "etc").symlink_to(target)
+    with pytest.raises(NotWritten, match=f"{DAEMON}: left as it is: .* leads out of {root}$"):
+        wire(root, "docker")
+    assert all_in(tmp_path) == {}
+
+
+def test_links_that_stay_inside(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "data").mkdir(parents=True)
+    (root / "etc").symlink_to("data")
+    (tmp_path / "link").symlink_to(root)
+    wire(tmp_path / "link", "docker")
+    assert list(all_in(root)) == ["data/docker/daemon.json"]
+
+
+def test_links_in_a_circle(tmp_path: Path) -> None:
+    (tmp_path / "etc").symlink_to("etc")
+    with pytest.raises(NotWritten, match="Too many levels of symbolic links"):
+        wire(tmp_path, "docker")
+
+
 def test_folder_in_its_place(tmp_path: Path) -> None:
     (tmp_path / DAEMON).mkdir(parents=True)
     with pytest.raises(NotWritten, match=f"{DAEMON}: cannot be read: Is a directory"):
