@@ -25,6 +25,7 @@ from mirror.control.routes import of_port
 from mirror.control.server import control_socket
 from mirror.discovery.lists import Lists
 from mirror.errors import ListenError, StartError
+from mirror.flights import Flights
 from mirror.http.access import AccessLogger, BadRequests
 from mirror.http.drain import Drain
 from mirror.http.keys import DRAIN, METRICS, SERVICES, Services
@@ -119,6 +120,7 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             schedules=Schedules(config.warm, Warming.behind(*pulls), clock),
             orders=Orders(),
             upstreams=states,
+            answers=Flights(),
         )
         stack.push_async_callback(commands.close)
         app[LOCAL] = is_local(config.server.listen.host, config.server.external_url)
