@@ -112,6 +112,8 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         for section in config.warm:
             section.check_file()
         pulls = (names, store, manifest_pulls, blob_pulls, downloads)
+        answers = Flights()
+        stack.push_async_callback(answers.close)
         app[COMMANDS] = commands = Commands(
             names=names,
             refreshes=Refreshes(store, manifest_pulls),
@@ -120,7 +122,7 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             schedules=Schedules(config.warm, Warming.behind(*pulls), clock),
             orders=Orders(),
             upstreams=states,
-            answers=Flights(),
+            answers=answers,
         )
         stack.push_async_callback(commands.close)
         app[LOCAL] = is_local(config.server.listen.host, config.server.external_url)

@@ -31,7 +31,6 @@ class Commands:
         """Nothing more is done that nobody waits for, nor what takes long."""
         await self.schedules.close()
         await self.orders.close()
-        await self.answers.close()
 
 
 COMMANDS = web.AppKey("commands", Commands)
