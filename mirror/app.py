@@ -26,6 +26,7 @@ from mirror.control.routes import of_port
 from mirror.control.server import control_socket
 from mirror.discovery.lists import Lists
 from mirror.errors import ListenError, StartError
+from mirror.flights import Flights
 from mirror.http.access import AccessLogger, BadRequests
 from mirror.http.drain import Drain
 from mirror.http.keys import DRAIN, METRICS, SERVICES, Services
@@ -113,6 +114,8 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         states = Upstreams(upstreams)
         app[METRICS] = registry_of(UpstreamCollector(states))
         pulls = (names, store, manifest_pulls, blob_pulls, downloads)
+        answers = Flights()
+        stack.push_async_callback(answers.close)
         app[COMMANDS] = commands = Commands(
             names=names,
             refreshes=Refreshes(store, manifest_pulls),
@@ -121,6 +124,7 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             schedules=Schedules(config.warm, Warming.behind(*pulls), clock),
             orders=Orders(),
             upstreams=states,
+            answers=answers,
         )
         stack.push_async_callback(commands.close)
         app[LOCAL] = is_local(config.server.listen.host, config.server.external_url)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from mirror.control.orders import Orders
+from mirror.flights import Flights
 from mirror.management.upstreams import Upstreams
 from mirror.pull.refresh import Refreshes
 from mirror.pull.schedule import Schedules
@@ -24,6 +25,7 @@ class Commands:
     schedules: Schedules
     orders: Orders
     upstreams: Upstreams
+    answers: Flights
 
     async def close(self) -> None:
         """Nothing more is done that nobody waits for, nor what takes long."""

@@ -19,6 +19,8 @@ log = logging.getLogger(__name__)
 
 # With no more than this to come, one connection is as good.
 _LONG_BYTES = 2 * PART_BYTES
+# Of a blob whose length neither its upstream nor a manifest says: as long as a layer may be at GHCR.
+_MAX_UNKNOWN = 10 * 10**9
 
 
 class Source:
@@ -90,7 +92,7 @@ class Source:
         async with asked as remote:
             if remote is None:
                 raise BlobUnknown(detail={"digest": str(digest)})
-            total = self._announce(remote)
+            total = await self._announce(remote)
             end = total if remote.end is None else remote.end
             is_same = self._etag in (None, remote.etag)
             self._etag, self._endpoint = remote.etag, remote.endpoint + 1
@@ -118,8 +120,9 @@ class Source:
         log.info("going on with one connection", extra=facts)
         await self.close()
 
-    def _announce(self, remote: RemoteBlob) -> int | None:
-        """The whole length, which its followers may know now. Raises UpstreamBroken where it cannot be right."""
+    async def _announce(self, remote: RemoteBlob) -> int | None:
+        """The whole length, which its followers may know now. Raises UpstreamBroken where it cannot be right, StoreFull
+        where there is no room for it."""
         total = remote.total if remote.total is not None else self._expected
         if self._expected is not None and total != self._expected:
             raise UpstreamBroken(f"the upstream has a blob of {total} bytes where its manifest says {self._expected}")
@@ -129,6 +132,8 @@ class Source:
         if self._partial.is_announced and total != self._partial.total:
             # Clients were told the first length; with another one they would end in the wrong place.
             raise UpstreamBroken(f"the upstream now says {total} bytes, and said {self._partial.total} before")
+        if total is not None and self._expected is None:  # else it has been looked
+            await self._ingest.expect(total)
         self._partial.announce(total)
         return total
 
@@ -141,6 +146,8 @@ class Source:
             fresh, surplus = chunk[surplus:], 0
             if end is not None and self._ingest.size + len(fresh) > end:
                 raise UpstreamBroken("the upstream sends more than it announced")
+            if end is None and self._ingest.size + len(fresh) > _MAX_UNKNOWN:
+                raise UpstreamBroken(f"the upstream sends more than {_MAX_UNKNOWN} bytes, and does not say how many")
             await self._append(fresh)
         if end is not None and self._ingest.size != end:
             raise UpstreamUnavailable("the upstream sent less than it announced")

@@ -5,10 +5,10 @@ pulls can be joined. Of a hosted image it is only looked whether all of it is he
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from mirror.pull.attached import attached_to
 from mirror.pull.blob import BlobPulls
@@ -36,6 +36,7 @@ _PIECES, _PIECES_BEHIND = 8, 2
 _IMAGES = 4
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Stage(StrEnum):
@@ -90,13 +91,11 @@ class Warming:
 
         What `report` raises ends it, in an ExceptionGroup; downloads that are under way go on all the same.
         """
-        turns = asyncio.Semaphore(_IMAGES)
 
         async def one(image: ImageName) -> None:
-            async with turns:
-                await _Order(self._pieces, image, platforms, report).fulfil(self._names)
+            await _Order(self._pieces, image, platforms, report).fulfil(self._names)
 
-        await _all(one(image) for image in dict.fromkeys(images))
+        await _each(dict.fromkeys(images), one, _IMAGES)
 
 
 class _Pieces:
@@ -104,6 +103,7 @@ class _Pieces:
 
     def __init__(self, store: Store, get: GetManifest, blobs: BlobPulls, downloads: Downloads, at_a_time: int) -> None:
         self._store, self._get, self._blobs, self._downloads = store, get, blobs, downloads
+        self.at_a_time = at_a_time
         self._turns = asyncio.Semaphore(at_a_time)
 
     async def manifest(
@@ -176,7 +176,7 @@ class _Order:
                 about = [("referrer", one) for one in await self._attached(place, digest)]
                 wanted += [(role, one.digest, one.size) for role, one in children + about if self._seen.is_new(one)]
             level = await self._manifests(place, wanted)
-        await _all(self._blob(place, role, blob) for role, blob in blobs)
+        await _each(blobs, lambda one: self._blob(place, *one), self._pieces.at_a_time)
 
     async def _attached(self, place: Place, subject: Digest) -> list[Descriptor]:
         try:
@@ -189,7 +189,7 @@ class _Order:
         self, place: Place, wanted: Iterable[tuple[str, Reference, int | None]]
     ) -> list[tuple[Digest, Manifest]]:
         """Those that can be had."""
-        found = await _all(self._manifest(place, *one) for one in wanted)
+        found = await _each(wanted, lambda one: self._manifest(place, *one), self._pieces.at_a_time)
         return [manifest for manifest in found if manifest is not None]
 
     async def _manifest(
@@ -232,7 +232,18 @@ class _Order:
         return Step(Stage.FAILED, self._image, "image", size=self._size, reason=self._problems[0] + more)
 
 
-async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def _each(items: Iterable[T], do: Callable[[T], Awaitable[R]], at_a_time: int) -> list[R]:
+    """What comes of each, in the order in which they are done.
+
+    Not a task for each, most of which would only wait: to end thousands of those holds everybody else up.
+    """
+    left, done = iter(items), list[R]()
+
+    async def work() -> None:
+        for item in left:
+            done.append(await do(item))
+
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one) for one in work]
-    return [task.result() for task in tasks]
+        for _ in range(at_a_time):
+            group.create_task(work())
+    return done

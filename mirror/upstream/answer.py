@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import ClientResponse
+from aiohttp.hdrs import CONTENT_ENCODING
 
 from mirror.upstream.errors import UpstreamBroken, UpstreamTimedOut
 from mirror.upstream.line import Want
@@ -83,3 +84,12 @@ class _Rate:
             if self._received < _MIN_BYTES_PER_PERIOD:
                 raise UpstreamTimedOut("the upstream sends too slowly to ever finish")
             self._seconds, self._received = 0.0, 0
+
+
+def check_plain(answer: Answer) -> None:
+    """Raises UpstreamBroken for what is not the thing itself. Digests are over the bytes as they are; an encoded body
+    is not what was asked for."""
+    if answer.headers.get(CONTENT_ENCODING, "identity").lower() != "identity":
+        raise UpstreamBroken("the upstream encoded the answer although it was asked not to")
+    if answer.status not in (200, 206):
+        raise UpstreamBroken(f"the upstream gave an answer that makes no sense here ({answer.status})")

@@ -16,6 +16,9 @@ from ocispec.limits import Budget
 
 # How long a 429 holds that does not say so, and the longest that one is believed.
 _LIMITED, _MAX_LIMITED = 10.0, 3600.0
+# How long a budget is believed that does not say for how long it holds (Docker Hub's are for six hours), and the
+# longest that one is.
+_WINDOW, _MAX_WINDOW = 6 * 3600, 24 * 3600
 
 
 class Kind(StrEnum):
@@ -60,9 +63,10 @@ class Limits:
     def budget(self) -> Budget | None:
         """As it was last heard of. Once its window of time is over, nothing is known of it."""
         budget = self._budget
-        if budget is None or not budget.window_seconds:
-            return budget
-        return budget if self._clock() < self._noted + budget.window_seconds else None
+        if budget is None:
+            return None
+        window = min(budget.window_seconds or _WINDOW, _MAX_WINDOW)
+        return budget if self._clock() < self._noted + window else None
 
     @property
     def is_scarce(self) -> bool:

@@ -141,11 +141,14 @@ class Transport:
     async def _answer_to(self, identity: Identity, question: "_Question") -> ClientResponse:
         try:
             response = await self._heard(identity, question)
-            self._note_budget(identity, response)
-            return _checked(response, redirected=not same_origin(response.url, self.base))
+            if same_origin(response.url, self.base):
+                self._note_budget(identity, response)
+                return _checked(response, redirected=False)
         except UpstreamRateLimited as error:
             identity.limits.limited(question.kind, error.retry_after, ahead=question.is_ahead)
             raise
+        # The account is not known where a redirect has led to: a 429 of that place is for this request alone.
+        return _checked(response, redirected=True)
 
     async def _heard(self, identity: Identity, question: "_Question") -> ClientResponse:
         """An answer, whatever it says; that there is one, or none, is told to the breaker."""
@@ -163,7 +166,7 @@ class Transport:
         return response
 
     def _note_budget(self, identity: Identity, response: ClientResponse) -> None:
-        budget = parse_budget(response.headers) if same_origin(response.url, self.base) else None
+        budget = parse_budget(response.headers)
         if budget is not None and identity.limits.note(budget):
             facts: dict[str, object] = {"upstream": self._config.host, "account": identity.name}
             facts |= {"source": budget.source, "left": budget.remaining, "of": budget.limit}

@@ -86,3 +86,9 @@ async def test_openmetrics_where_it_is_asked_for(mirror: RunningMirror) -> None:
     answer = await mirror.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
     assert answer.body.endswith(b"# EOF\n")
+
+
+@pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain"])
+async def test_plain_for_a_version_that_is_none(mirror: RunningMirror, kind: str) -> None:
+    answer = await mirror.get("/metrics", headers={"Accept": f"{kind}; version=abc"})
+    assert (answer.status, answer.headers["Content-Type"][:10]) == (200, "text/plain")
