@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mirror.pull import part, source, window
-from mirror.upstream import limits
+from mirror.pull import source, window
+from mirror.upstream import answer, limits
 from ocispec.digest import Digest
 from storage.layout import Layout
 from tests.conftest import Clock, RunningMirror, Server, config_for, running
@@ -207,7 +207,7 @@ async def test_part_that_trickles_is_fetched_again(
         def bend(self, reply: Reply, asked: Asked) -> Reply:
             return reply.having({}, rate=2000.0)
 
-    monkeypatch.setattr(part, "_PERIOD_SECONDS", 0.5)
+    monkeypatch.setattr(answer, "_PERIOD_SECONDS", 0.5)
     hub.fault("cdn", OfParts(Slow(), first=3 * PART, times=1))
     assert (await fetch(four, blob(LONG))).full_body == DATA
     assert len(asked(hub)) == len(PARTS) + 1
