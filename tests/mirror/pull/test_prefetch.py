@@ -51,9 +51,20 @@ async def test_each_is_asked_for_once_whoever_wants_it(hub: FakeHub, mirror: Run
 
 async def test_a_head_brings_nothing(hub: FakeHub, mirror: RunningMirror) -> None:
     hub.add_image(NAME, "latest", IMAGE)
-    await fetch(mirror, manifest("latest"), "HEAD")
+    for _ in range(3):  # from the upstream, from the store, and from memory
+        await fetch(mirror, manifest("latest"), "HEAD")
     await asyncio.sleep(0.2)
     assert hub.count("cdn") == 0
+
+
+async def test_a_get_that_is_answered_from_memory_brings_them_too(hub: FakeHub, mirror: RunningMirror) -> None:
+    hub.add_image(NAME, "latest", IMAGE)
+    for _ in range(2):
+        await fetch(mirror, manifest("latest"), "HEAD")
+    assert hub.count("cdn") == 0
+    assert (await fetch(mirror, manifest("latest"))).headers["X-Cache"] == "hit"
+    await here(mirror, *BLOBS)
+    assert hub.count("cdn") == len(BLOBS)
 
 
 async def test_an_index_brings_nothing_and_the_platform_that_is_asked_for_does(
