@@ -71,9 +71,10 @@ class RemoteManifests:
         try:
             digest = await self._upstreams[repository.upstream].head_manifest(repository.name, tag)
         except UpstreamBroken:
-            digest = None  # registries that do not do HEAD properly are many
+            may_fetch()  # registries that do not do HEAD properly are many
+            return await self.fetch(repository, tag)
         if digest is None:
-            return await self.fetch(repository, tag)  # a tag is gone only where GET says so
+            return await self.fetch(repository, tag)  # a tag is gone only where GET says so, whatever that costs
         is_same = found is not None and digest == found.digest
         current = found if is_same else await self._store.manifests.find(repository, digest)
         if current is None:
@@ -81,6 +82,7 @@ class RemoteManifests:
             # By digest, so that a tag that moves once more meanwhile cannot mix two answers.
             current = await self.fetch(repository, digest)
         if current is None:
+            may_fetch()
             return await self.fetch(repository, tag)
         await _kept(self._store.manifests.confirm(repository, tag, current.digest), repository)
         return current

@@ -9,7 +9,7 @@ import pytest
 from mirror.pull import manifest as manifest_pulls
 from mirror.upstream import breaker, health, limits
 from tests.conftest import Clock, RunningMirror, Server, config_for, running
-from tests.fakes.faults import Hang, Status
+from tests.fakes.faults import Hang, NoDigestHeader, Status
 from tests.fakes.images import make_image
 from tests.fakes.upstream import FakeHub, ServerName
 from tests.mirror.wire import NAME, blob, manifest, until
@@ -173,6 +173,17 @@ async def test_the_last_pulls_are_kept_for_what_is_not_here(hub: FakeHub, warm: 
     assert (await warm.get(manifest("other"))).body == other.manifest
     hub.rate_limit += 10
     assert (await warm.get(TAG)).body == moved.manifest
+
+
+async def test_the_last_pulls_are_not_spent_where_head_does_not_say(hub: FakeHub, warm: RunningMirror) -> None:
+    hub.fault("manifest", NoDigestHeader(), match="HEAD ")
+    hub.rate_limit = hub.pulls + 5
+    spent = hub.pulls
+    for _ in range(10):
+        assert (await warm.get(TAG)).headers["X-Cache"] == "stale"
+    assert hub.pulls == spent
+    hub.rate_limit += 10
+    assert (await warm.get(TAG)).headers["X-Cache"] == "revalidated"
 
 
 async def test_offline(hub: FakeHub, tmp_path: Path, clock: Clock) -> None:
