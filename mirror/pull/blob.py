@@ -88,7 +88,8 @@ class BlobPulls:
         """Start the download, or get at what somebody else's request has brought in, or is bringing in."""
         expected = await self._store.manifests.blob_size(repository, digest)
         download, began = await self._downloads.start(repository, digest, expected)
-        if download is not None and (began or repository in download.repositories):
+        if download is not None and repository in download.repositories:
+            download.admit(repository)
             return self._arriving(Outcome.MISS if began else Outcome.JOINED, repository, download)
         file = await self._store.blobs.open(repository, digest)
         if file is not None:
@@ -106,7 +107,7 @@ class BlobPulls:
                 return self._stored(repository, file)
         if download is None:
             return await self._fetch(repository, digest)
-        download.repositories.add(repository)
+        download.admit(repository)
         try:
             await download.partial.known()
         except (UpstreamError, BlobUnknown):

@@ -52,6 +52,11 @@ class Download:
         self.followers = 0
         self.has_parts = True  # until an upstream shows that it does not send just a part of it
 
+    def admit(self, repository: Repository) -> None:
+        """A client waits for it in `repository`, which is known to have it."""
+        self.repositories.add(repository)
+        self.want.hurry()
+
 
 class Downloads:
     """At most one download for each digest. Owner of their tasks; `close` cancels them."""
@@ -64,12 +69,9 @@ class Downloads:
         self._room = Room()
 
     def find(self, digest: Digest) -> Download | None:
-        """The download that is under way, if any, for a client."""
+        """The download that is under way, if any."""
         running = self._running.get(digest)
-        if running is None or running.partial.has_failed:
-            return None
-        running.want.hurry()
-        return running
+        return None if running is None or running.partial.has_failed else running
 
     async def start(
         self, repository: Repository, digest: Digest, expected: int | None, *, ahead: bool = False
@@ -83,8 +85,6 @@ class Downloads:
             if running is not None and running.partial.has_failed:
                 await asyncio.wait([self._tasks[running]])  # until its file is put away
                 running = None
-            if running is not None and not ahead:
-                running.want.hurry()
             if running is not None or await self._store.blobs.is_here(digest):
                 return running, False
             ingest = await self._store.content.receive_download(digest)

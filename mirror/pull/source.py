@@ -1,8 +1,8 @@
 """One blob of one upstream, read into its file: by one connection, or by several where it is long."""
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, aclosing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 
 from mirror.pull.part import Part
 from mirror.pull.window import PART_BYTES, Room, Window
@@ -42,7 +42,7 @@ class Source:
         self._upstream, self._repository, self._want = upstream, repository, want
         self._partial, self._ingest, self._expected = partial, ingest, expected
         self._etag: str | None = None
-        self._endpoint = 0
+        self._endpoint = 0  # which one answered last; the next one, if that broke off
         self._room, self._taken = room, 0
         self._window = self._open_window()
 
@@ -81,9 +81,8 @@ class Source:
         return None
 
     def _fetch(self, part: ContentRange) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """From the endpoint that answered last, which `_endpoint` is one ahead of."""
         name, digest = self._repository.name, self._partial.digest
-        return self._upstream.open_part(name, digest, part, self._etag, self._endpoint - 1, self._want)
+        return self._upstream.open_part(name, digest, part, self._etag, self._endpoint, self._want)
 
     async def _ask(self) -> bool:
         name, digest, start = self._repository.name, self._partial.digest, self._ingest.size
@@ -95,25 +94,36 @@ class Source:
             total = await self._announce(remote)
             end = total if remote.end is None else remote.end
             is_same = self._etag in (None, remote.etag)
-            self._etag, self._endpoint = remote.etag, remote.endpoint + 1
+            self._etag, self._endpoint = remote.etag, remote.endpoint
             if self._window is not None and end is not None and end != total and is_same:
                 self._window.fill(end)
             else:
                 await self.close()  # nothing is left for others to bring, or not of this entity
-            await self._receive(remote, end)
+            with self._moving_on():
+                await self._receive(remote, end)
         return end == total
 
     async def _take(self, window: Window, part: Part) -> bool:
         window.fill(window.end_of_part(self._ingest.size))
         try:
-            async with aclosing(part.read()) as chunks:
-                async for chunk in chunks:
-                    await self._append(chunk)
+            with self._moving_on():
+                async with aclosing(part.read()) as chunks:
+                    async for chunk in chunks:
+                        await self._append(chunk)
         except UpstreamRateLimited as error:
             await self._go_on_with_one(error)  # it may be just that they are several
         finally:
             await part.close()
         return self._ingest.size == self._expected
+
+    @contextmanager
+    def _moving_on(self) -> Iterator[None]:
+        """Where an endpoint breaks off, the next one is asked first."""
+        try:
+            yield
+        except UpstreamError:
+            self._endpoint += 1
+            raise
 
     async def _go_on_with_one(self, error: UpstreamError) -> None:
         facts = {"repository": str(self._repository), "digest": str(self._partial.digest), "reason": str(error)}

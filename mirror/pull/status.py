@@ -58,9 +58,10 @@ class Statuses:
     async def status(self, place: Place, reference: Reference, platforms: Sequence[Platform] = ()) -> Status:
         """Of an index, the entries for `platforms`, or all of them. Raises NameUnknown."""
         async with self._turns:
-            return await self._status(owner(place, self._store.repositories), reference, platforms)
+            return await self._status(place, reference, platforms)
 
-    async def _status(self, repository: Repository, reference: Reference, platforms: Sequence[Platform]) -> Status:
+    async def _status(self, place: Place, reference: Reference, platforms: Sequence[Platform]) -> Status:
+        repository = owner(place, self._store.repositories)
         status = Status(repository)
         found = await self._store.manifests.find(repository, reference)
         if found is None:
