@@ -11,10 +11,11 @@ from urllib.parse import SplitResult, urlsplit
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
+from multidict import istr
 
 from ocispec.errors import Denied
 
-SEC_FETCH_SITE = "Sec-Fetch-Site"
+SEC_FETCH_SITE = istr("Sec-Fetch-Site")
 _LOOKS = (hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS)
 # Of a page of this server, or of nothing but the user (Fetch Metadata Request Headers, 2.3).
 _OURS = ("same-origin", "none")
