@@ -104,6 +104,7 @@ class Endpoint(Answer):
     url: Said
     answers: bool | None
     since: Said | None
+    reason: Said | None = None
     accounts: Many[Account]
 
 

@@ -119,7 +119,7 @@ def _standing(upstream: Mapping[str, Any], endpoint: Mapping[str, Any]) -> str:
         case False:
             return f"SILENT since {endpoint['since']}"
         case _:
-            return "no answer yet" if endpoint["reason"] else "not asked yet"
+            return "no answer yet" if endpoint.get("reason") else "not asked yet"
 
 
 def _budget(budget: Mapping[str, Any] | None) -> str:

@@ -160,10 +160,11 @@ SCHEDULES = {
 }
 ACCOUNT = {"name": EVIL, "budget": {"remaining": 1, "limit": 2, "scarce": True}, "limited": {EVIL: 1.0}}
 ENDPOINT = {"url": EVIL, "answers": False, "since": EVIL, "accounts": [ACCOUNT]}
+UNKNOWN = {"url": EVIL, "answers": None, "since": None, "accounts": [ACCOUNT]}
 UPSTREAM = {
     "host": EVIL,
     "offline": False,
-    "endpoints": [ENDPOINT],
+    "endpoints": [ENDPOINT, UNKNOWN],
     "under_way": 1,
     "waiting": 1,
     "received_bytes": 1,
