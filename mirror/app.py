@@ -160,7 +160,7 @@ async def serving(config: Config, log_stream: Stream | None = None) -> AsyncIter
             site = web.SockSite(runner, listener, backlog=16)
             await site.start()
             listener.listen(_BACKLOG)
-            _tell_of_upstreams(config)
+            await _tell_of_upstreams(config)
             _warn_of_shared_accounts(config)
             host, port = listener.getsockname()[:2]
             url = f"http://{Listen(host, port)}"
@@ -178,12 +178,12 @@ async def serving(config: Config, log_stream: Stream | None = None) -> AsyncIter
                 access.flush()
 
 
-def _tell_of_upstreams(config: Config) -> None:
+async def _tell_of_upstreams(config: Config) -> None:
     """Which registries names mean, and which of them those that say nothing of one."""
     default = next((upstream.host for upstream in config.upstreams.values() if upstream.default), None)
     hosts = [upstream.host for upstream in config.upstreams.values()]
     log.info("pulling from these upstreams", extra={"upstreams": hosts, "default": default})
-    for section, program in missing_helpers(config):
+    for section, program in await asyncio.to_thread(missing_helpers, config):
         facts = {"upstream": config.upstreams[section].host, "helper": program}
         log.warning("a credential helper is not on the PATH", extra=facts)
 

@@ -41,7 +41,7 @@ def _images(warm: Warm) -> Iterator[tuple[str, ImageName]]:
 
 
 def missing_helpers(config: Config) -> list[tuple[str, str]]:
-    """Sections of upstreams, and the credential helpers of theirs that are not on the PATH (yet)."""
+    """Sections of upstreams, and the credential helpers of theirs that are not on the PATH (yet). Blocking."""
     wanted = {
         (section, f"docker-credential-{account.credential_helper}")
         for section, upstream in config.upstreams.items()
