@@ -77,6 +77,8 @@ class Line:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        # Who has been cancelled does not know yet, and comes here again only when it does.
+        self._waiting = [ticket for ticket in self._waiting if not ticket.called.done()]
         while self._waiting:
             first = min(self._waiting, key=lambda ticket: ticket.want.rank)  # the longest waiting one of them
             delay = self._delay(first)

@@ -156,6 +156,22 @@ async def test_slots__one_who_is_called_and_has_left_in_the_same_moment_gives_it
     assert (task.cancelled(), limited.under_way, limited.waiting) == (True, 0, 0)
 
 
+async def test_slots__many_that_leave_in_the_same_moment() -> None:
+    limited = pace(requests_at_once=1)
+
+    async def hold() -> None:
+        async with limited.slot(Want(Rank.BLOB)):
+            await asyncio.Event().wait()
+
+    tasks = [asyncio.create_task(hold()) for _ in range(4)]
+    await settle()
+    for task in tasks:
+        task.cancel()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(one) for one in ended] == [asyncio.CancelledError] * 4
+    assert (limited.under_way, limited.waiting) == (0, 0)
+
+
 @given(st.lists(st.tuples(st.sampled_from(Rank), st.integers(0, 30)), max_size=40), st.integers(1, 6))
 def test_slots__are_never_more_than_there_are(steps: list[tuple[Rank, int]], slots: int) -> None:
     """Requests of any rank that come, end and leave at any moment: all of them are served in the end."""
@@ -248,6 +264,19 @@ async def test_bytes__go_to_clients_first() -> None:
     await asyncio.gather(*tasks)
     limited.after_reading(1000, expected=1000)
     assert limited.received == 1000
+
+
+async def test_bytes__one_who_leaves_just_when_it_is_its_turn_holds_nobody_up() -> None:
+    clock = Clock()
+    limited = pace(clock, bytes_per_second=1000)
+    await limited.before_reading(Want(Rank.BLOB), 1000)
+    first, second = (asyncio.create_task(limited.before_reading(Want(Rank.BLOB), 1000)) for _ in range(2))
+    await settle()
+    clock.advance(1)
+    first.cancel()
+    limited._bytes.move()  # as the timer does, before the first one knows
+    await asyncio.wait([first, second], timeout=5)
+    assert (first.cancelled(), second.done(), len(limited._bytes)) == (True, True, 0)
 
 
 def test_rate__counts_the_time_in_which_it_was_waited_for() -> None:
