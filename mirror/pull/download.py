@@ -23,7 +23,7 @@ from mirror.upstream.errors import (
     UpstreamUnavailable,
 )
 from mirror.upstream.line import Rank, Want
-from mirror.upstream.retry import repeated
+from mirror.upstream.retry import BLOB_PATIENCE, PATIENCE, repeated
 from ocispec.digest import Digest
 from ocispec.errors import BlobUnknown
 from storage.errors import DigestMismatch, StorageError
@@ -168,7 +168,7 @@ class Downloads:
         upstream = self._upstreams[download.source.upstream]
         source = Source(upstream, download.source, download.partial, ingest, expected, self._room, download.want)
         try:
-            await repeated(source.read, kept=lambda: ingest.size)
+            await repeated(source.read, lambda: ingest.size, lambda: _patience(download.want))
         except UpstreamRefused as error:
             raise BlobUnknown(str(error)) from error
         finally:
@@ -189,6 +189,11 @@ class Downloads:
             linked |= joined
 
 
+def _patience(want: Want) -> float:
+    """Who asks for what nobody has asked for yet may find out for itself."""
+    return PATIENCE if want.is_ahead else BLOB_PATIENCE
+
+
 async def _put_away(ingest: Ingest, failure: Exception | None) -> None:
     """Bytes that merely stopped coming are kept, to be gone on with; everything else that failed is removed."""
     resumable = isinstance(failure, UpstreamUnavailable | UpstreamRateLimited) and ingest.size > 0
@@ -200,5 +205,14 @@ async def _put_away(ingest: Ingest, failure: Exception | None) -> None:
 
 def _report(download: Download, failure: Exception) -> None:
     facts = {"digest": str(download.digest), "repository": str(download.source), "reason": str(failure)}
-    level = logging.INFO if isinstance(failure, BlobUnknown | _Abandoned) else logging.WARNING
-    log.log(level, "download ended early", extra=facts)
+    log.log(_level(failure), "download ended early", extra=facts)
+
+
+def _level(failure: Exception) -> int:
+    match failure:
+        case UpstreamRateLimited(is_news=False):
+            return logging.DEBUG  # one for each request, as long as the limit holds
+        case BlobUnknown() | _Abandoned():
+            return logging.INFO
+        case _:
+            return logging.WARNING

@@ -66,6 +66,8 @@ class Source:
 
     async def _read_on(self) -> bool:
         """Append the next part, or what one request brings. Whether that was the end."""
+        if self._window is not None and self._window.refusal is not None:
+            await self._go_on_with_one(self._window.refusal)
         if self._window is not None and (part := self._window.take(self._ingest.size)) is not None:
             return await self._take(self._window, part)
         return await self._ask()
@@ -74,15 +76,15 @@ class Source:
         """Several connections, where they are worth it and there is room for what they bring."""
         if self._expected is None or self._expected - self._ingest.size <= _LONG_BYTES:
             return None
-        self._taken = self._room.take(self._upstream.config.connections_per_blob)
+        self._taken = self._room.take(self._upstream.connections_per_blob)
         if self._taken > 1:
-            return Window(self._taken, self._expected, self._fetch)
+            return Window(self._taken, self._expected, self._fetch, self._want)
         self._room.give_back(self._taken)
         return None
 
-    def _fetch(self, part: ContentRange) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
+    def _fetch(self, part: ContentRange, want: Want) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         name, digest = self._repository.name, self._partial.digest
-        return self._upstream.open_part(name, digest, part, self._etag, self._endpoint, self._want)
+        return self._upstream.open_part(name, digest, part, self._etag, self._endpoint, want)
 
     async def _ask(self) -> bool:
         name, digest, start = self._repository.name, self._partial.digest, self._ingest.size
@@ -111,7 +113,7 @@ class Source:
                     async for chunk in chunks:
                         await self._append(chunk)
         except UpstreamRateLimited as error:
-            await self._go_on_with_one(error)  # it may be just that they are several
+            await self._go_on_with_one(error)
         finally:
             await part.close()
         return self._ingest.size == self._expected
@@ -128,6 +130,8 @@ class Source:
     async def _go_on_with_one(self, error: UpstreamError) -> None:
         facts = {"repository": str(self._repository), "digest": str(self._partial.digest), "reason": str(error)}
         log.info("going on with one connection", extra=facts)
+        if isinstance(error, UpstreamRateLimited):
+            self._upstream.keep_to_one_connection()
         await self.close()
 
     async def _announce(self, remote: RemoteBlob) -> int | None:

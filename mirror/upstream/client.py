@@ -41,6 +41,8 @@ _DIGEST_HEADER = "Docker-Content-Digest"
 _MAX_LIST_BYTES = 4 * 2**20
 # Of a whole list of tags: everybody who asks for it waits for the same one.
 _LISTING_SECONDS = 60.0
+# To an upstream that limits how many connections there are, each blob would begin with a 429.
+_ONE_CONNECTION_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ class UpstreamClient:
     def __init__(self, config: Upstream, clock: Callable[[], float] = time.time) -> None:
         self.config = config
         self._endpoints = Endpoints(config, clock)
+        self._one_until = 0.0
 
     async def close(self) -> None:
         await self._endpoints.close()
@@ -95,6 +98,15 @@ class UpstreamClient:
     def may_fetch_ahead(self) -> bool:
         """Whether blobs may be asked for that nobody waits for."""
         return self._endpoints.may_fetch_ahead
+
+    @property
+    def connections_per_blob(self) -> int:
+        """How many a long blob may come by now."""
+        return self.config.connections_per_blob if time.monotonic() >= self._one_until else 1
+
+    def keep_to_one_connection(self) -> None:
+        """For a while: it has answered 429 to one more for the same blob."""
+        self._one_until = time.monotonic() + _ONE_CONNECTION_SECONDS
 
     @property
     def state(self) -> UpstreamState:

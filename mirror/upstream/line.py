@@ -15,11 +15,15 @@ class Rank(IntEnum):
 
 
 class Want:
-    """One wish, which may become more urgent while it waits."""
+    """One wish, which may become more urgent while it waits. That of a part of a `whole` is never more urgent than it."""
 
-    def __init__(self, rank: Rank) -> None:
-        self.rank = rank
+    def __init__(self, rank: Rank, whole: "Want | None" = None) -> None:
+        self._rank, self._whole = rank, whole
         self.hurried: Callable[[], object] = lambda: None  # told when the rank has changed
+
+    @property
+    def rank(self) -> Rank:
+        return self._rank if self._whole is None else max(self._rank, self._whole.rank)
 
     @property
     def is_ahead(self) -> bool:
@@ -31,9 +35,9 @@ class Want:
         return self.rank >= Rank.PART
 
     def hurry(self) -> None:
-        """A client waits for it now."""
-        if self.is_ahead:
-            self.rank = Rank.BLOB
+        """Somebody waits for it now: a client, or the file that the part belongs to."""
+        if self._rank > Rank.BLOB:
+            self._rank = Rank.BLOB
             self.hurried()
 
 

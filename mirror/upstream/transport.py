@@ -32,7 +32,7 @@ from mirror.upstream.errors import (
     UpstreamUnavailable,
 )
 from mirror.upstream.identity import Identity, identities_of, in_turn
-from mirror.upstream.limits import Kind
+from mirror.upstream.limits import Kind, believed
 from mirror.upstream.line import Rank, Want
 from mirror.upstream.pace import Pace
 from mirror.upstream.record import Record
@@ -98,7 +98,7 @@ class Transport:
             self._admit(kind, want)
             async with self._pace.slot(want):
                 askers = self._admit(kind, want)  # again: that may have taken a while
-                question = _Question(kind, method, self.url(place), scope, headers or {}, want.is_ahead)
+                question = _Question(kind, method, self.url(place), scope, headers or {}, want.is_extra)
                 async with self._asked(question, askers, want) as answer:
                     yield answer
         except UpstreamError as error:
@@ -111,7 +111,7 @@ class Transport:
             raise UpstreamOffline("this upstream is switched off (offline)")
         # Whoever asks where a tag points has a copy of it: that is no reason to probe.
         self.breaker.admit(urgent=kind is not Kind.TAG and not want.is_ahead)
-        return in_turn(self._identities, kind, ahead=want.is_ahead)
+        return in_turn(self._identities, kind, ahead=want.is_extra)
 
     @asynccontextmanager
     async def _asked(self, question: "_Question", askers: Sequence[Identity], want: Want) -> AsyncIterator[Answer]:
@@ -145,7 +145,7 @@ class Transport:
                 self._note_budget(identity, response)
                 return _checked(response, redirected=False)
         except UpstreamRateLimited as error:
-            identity.limits.limited(question.kind, error.retry_after, ahead=question.is_ahead)
+            self._note_limit(identity, question, error.retry_after or 0.0)
             raise
         # The account is not known where a redirect has led to: a 429 of that place is for this request alone.
         return _checked(response, redirected=True)
@@ -164,6 +164,14 @@ class Transport:
             raise
         self.breaker.answered()
         return response
+
+    def _note_limit(self, identity: Identity, question: "_Question", seconds: float) -> None:
+        """One line when it begins, and not one for each request."""
+        is_known = identity.limits.wait(question.kind, ahead=question.is_extra) > 0
+        identity.limits.limited(question.kind, seconds, ahead=question.is_extra)
+        facts: dict[str, object] = {"upstream": self._config.host, "account": identity.name, "kind": question.kind}
+        level = logging.DEBUG if is_known else logging.INFO if question.is_extra else logging.WARNING
+        log.log(level, "an upstream limits our requests", extra={**facts, "seconds": round(seconds, 1)})
 
     def _note_budget(self, identity: Identity, response: ClientResponse) -> None:
         budget = parse_budget(response.headers)
@@ -258,14 +266,15 @@ class Transport:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """A request as it is put to one account after the other. `is_ahead`: nobody waited for it when it was sent."""
+    """A request as it is put to one account after the other. `is_extra`: everybody would have been served
+    without it, when it was sent."""
 
     kind: Kind
     method: str
     url: URL
     scope: str
     headers: Mapping[istr, str]
-    is_ahead: bool
+    is_extra: bool
 
 
 def _checked(response: ClientResponse, *, redirected: bool) -> ClientResponse:
@@ -284,7 +293,7 @@ def _raise_for(response: ClientResponse, *, redirected: bool) -> None:
         return
     if status == 429:
         wait = parse_retry_after(response.headers.get(RETRY_AFTER), datetime.now(UTC))
-        raise UpstreamRateLimited("the upstream limits our requests (429)", wait)
+        raise UpstreamRateLimited("the upstream limits our requests (429)", believed(wait))
     if redirected and status in (400, 401, 403):
         # A signed address that has expired, most often: asking the upstream again gives a new one.
         raise UpstreamUnavailable(f"the place that the upstream redirects to refuses the request ({status})")

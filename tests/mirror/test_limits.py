@@ -27,7 +27,7 @@ def budget(remaining: int, window: int = 21600) -> Budget:
 def test_limit__holds_for_its_kind_and_its_time(said: float | None, seconds: float) -> None:
     clock = Clock(1000.0)
     account = Limits(5, clock)
-    account.limited(Kind.MANIFEST, said)
+    account.limited(Kind.MANIFEST, limits.believed(said))
     assert [account.wait(kind) for kind in (Kind.TAG, Kind.BLOB, Kind.LIST)] == [0, 0, 0]
     assert account.wait(Kind.MANIFEST) == seconds
     clock.advance(max(0.0, seconds - 0.5))

@@ -135,6 +135,17 @@ async def test_slots__a_client_that_comes_puts_it_forward() -> None:
         assert requests.begun == ["held", "wanted", "other"]
 
 
+async def test_slots__a_part_is_as_urgent_as_the_whole_when_its_file_waits_for_it() -> None:
+    whole = Want(Rank.AHEAD)
+    part = Want(Rank.PART, whole)
+    assert part.is_ahead
+    whole.hurry()
+    assert (whole.rank, part.rank) == (Rank.BLOB, Rank.PART)
+    part.hurry()
+    assert part.rank is Rank.BLOB
+    assert Want(Rank.BLOB, Want(Rank.AHEAD)).is_ahead
+
+
 async def test_slots__whoever_leaves_the_line_leaves_no_gap() -> None:
     async with asking(pace(requests_at_once=1)) as requests:
         for name in ("first", "second", "third"):

@@ -87,6 +87,17 @@ class Shifted(Fault):
         return reply.having({"Content-Range": f"bytes 1-{PART}/{SIZE}"}, body=DATA[1 : PART + 1])
 
 
+@dataclass(frozen=True)
+class SecondLimited(Fault):
+    """The second request is one too many."""
+
+    seen: list[str] = field(default_factory=list)
+
+    def bend(self, reply: Reply, asked: Asked) -> Reply:
+        self.seen.append(asked.url)
+        return Status(429).bend(reply, asked) if len(self.seen) == 2 else reply
+
+
 async def test_each_part_is_asked_for_once_and_of_one_entity(hub: FakeHub, four: RunningMirror) -> None:
     got = await fetch(four, blob(LONG))
     assert (got.full_body, got.headers["Content-Length"]) == (DATA, str(SIZE))
@@ -187,6 +198,23 @@ async def test_limit_on_requests_is_waited_out_with_one_connection(
     assert (await fetch(four, blob(LONG))).full_body == DATA
     assert asked(hub)[-1] == f"bytes={PART}-"
     assert len(asked(hub)) <= 5
+
+
+async def test_limit_on_connections_is_met_once_and_holds_nobody_else_up(
+    hub: FakeHub, four: RunningMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the registry itself: it is the others that are limited, the first one goes on."""
+    monkeypatch.setattr(limits, "_LIMITED", 60.0)
+    hub.fault("cdn", Hang("body", 10), match=LONG[7:], times=1)
+    hub.fault("blob", SecondLimited())
+    long = asyncio.create_task(fetch(four, blob(LONG)))
+    await until(lambda: any(seen.status == 429 for seen in hub.requests))
+    assert (await fetch(four, blob(SHORT))).full_body == IMAGE.blobs[SHORT]
+    hub.release()
+    assert (await long).full_body == DATA
+    hub.clear()
+    assert (await fetch(four, blob(OTHER))).full_body == IMAGE.blobs[OTHER]
+    assert asked(hub) == [""]
 
 
 @pytest.mark.parametrize("fault", [CutAt(30_000), Status(500), Drop()], ids=repr)
