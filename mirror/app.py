@@ -50,6 +50,7 @@ from mirror.pull.warm import Warming
 from mirror.push.manifest import ManifestPushes
 from mirror.push.upload import Uploads
 from mirror.routing import Names, names_of
+from mirror.upstream import pace
 from mirror.upstream.client import UpstreamClient
 from mirror.values import Listen
 from storage.layout import Layout
@@ -162,6 +163,7 @@ async def serving(config: Config, log_stream: Stream | None = None) -> AsyncIter
             listener.listen(_BACKLOG)
             await _tell_of_upstreams(config)
             _warn_of_shared_accounts(config)
+            _warn_of_few_slots(config)
             host, port = listener.getsockname()[:2]
             url = f"http://{Listen(host, port)}"
             async with control_socket(Layout(config.storage.root).control, app[COMMANDS], url):
@@ -203,6 +205,12 @@ def _warn_of_shared_accounts(config: Config) -> None:
     ]
     if shared and not config.server.listen.is_loopback:
         log.warning("everyone who reaches this server may pull what its accounts may pull", extra={"upstreams": shared})
+
+
+def _warn_of_few_slots(config: Config) -> None:
+    few = [host.host for host in config.upstreams.values() if 0 < host.max_requests_at_once < pace.SEVERAL]
+    if few:
+        log.warning("clients may wait for a manifest behind whole blobs", extra={"upstreams": few})
 
 
 async def serve(config: Config, log_stream: Stream, announce: Callable[[str], None]) -> None:

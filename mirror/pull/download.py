@@ -52,10 +52,11 @@ class Download:
         self.followers = 0
         self.has_parts = True  # until an upstream shows that it does not send just a part of it
 
-    def admit(self, repository: Repository) -> None:
-        """A client waits for it in `repository`, which is known to have it."""
+    def admit(self, repository: Repository, *, ahead: bool = False) -> None:
+        """It is wanted in `repository`, which is known to have it; by a client, unless `ahead`."""
         self.repositories.add(repository)
-        self.want.hurry()
+        if not ahead:
+            self.want.hurry()
 
 
 class Downloads:

@@ -13,6 +13,7 @@ from mirror.pull.remote import RemoteManifests
 from mirror.routing import Place, owner
 from mirror.upstream.client import UpstreamClient
 from mirror.upstream.errors import UpstreamError, UpstreamNotAsked, UpstreamRefused, UpstreamTimedOut
+from mirror.upstream.line import Rank, Want
 from ocispec.digest import Digest
 from ocispec.errors import ManifestUnknown
 from ocispec.names import Reference, Tag
@@ -84,10 +85,13 @@ class ManifestPulls:
         if repository.is_hosted:
             return await self.get(place, reference)
         spare = self._upstreams[repository.upstream].spare
+        behind = Want(Rank.AHEAD)
         if isinstance(reference, Digest):
             spare()
-            return await self.get(place, reference)
-        return _answered(repository, reference, found, await self._remote.current(repository, reference, found, spare))
+            # No joining: a client that joined this would wait behind everybody.
+            return _answered(repository, reference, None, await self._fetch_missing(repository, reference, behind))
+        current = await self._remote.current(repository, reference, found, spare, behind)
+        return _answered(repository, reference, found, current)
 
     async def renew(self, repository: Repository, reference: Reference) -> StoredManifest | None:
         """What the upstream has under `reference` now, whatever its ttl, and kept; None where it has nothing.
@@ -113,8 +117,10 @@ class ManifestPulls:
         try:
             if found is not None and isinstance(reference, Tag):
                 return await self._revalidated(repository, reference, found)
-            key = (repository, reference)
-            fetched = await self._flights.join(key, lambda: self._fetch_missing(repository, reference))
+            key, want = (repository, reference), Want(Rank.QUESTION)
+            fetched = await self._flights.join(
+                key, lambda: self._fetch_missing(repository, reference, want), lambda: want.stands_in_line
+            )
             return _answered(repository, reference, None, fetched)
         except UpstreamRefused as error:
             # Docker Hub answers so for what does not exist; and whether it does is not for us to tell.
@@ -126,11 +132,10 @@ class ManifestPulls:
                 raise _unknown(repository, reference) from error
             raise
 
-    async def _fetch_missing(self, repository: Repository, reference: Reference) -> StoredManifest | None:
+    async def _fetch_missing(self, repository: Repository, reference: Reference, want: Want) -> StoredManifest | None:
         # What was not here when the client asked may be here by now.
-        return await self._store.manifests.find(repository, reference) or await self._remote.fetch(
-            repository, reference
-        )
+        found = await self._store.manifests.find(repository, reference)
+        return found or await self._remote.fetch(repository, reference, want)
 
     async def _revalidated(self, repository: Repository, tag: Tag, found: StoredManifest) -> PulledManifest:
         """Ask where the tag points now. An upstream that fails, or takes too long, leaves us with what we have."""

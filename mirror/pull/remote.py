@@ -8,6 +8,7 @@ from mirror.pull.remembered import Remembered
 from mirror.reading import read_manifest
 from mirror.upstream.client import RemoteManifest, UpstreamClient
 from mirror.upstream.errors import UpstreamBroken
+from mirror.upstream.line import Want
 from ocispec.digest import Digest
 from ocispec.errors import ManifestInvalid
 from ocispec.manifest import Manifest
@@ -37,9 +38,12 @@ class RemoteManifests:
         """Whether its upstream has just said that it has no such manifest."""
         return self._absent.has(repository, reference)
 
-    async def fetch(self, repository: Repository, reference: Reference) -> StoredManifest | None:
-        """Get it, whatever is here, check it and keep it; None where there is none. Raises UpstreamError."""
-        remote = await self._upstreams[repository.upstream].get_manifest(repository.name, reference)
+    async def fetch(
+        self, repository: Repository, reference: Reference, want: Want | None = None
+    ) -> StoredManifest | None:
+        """Get it, whatever is here, check it and keep it; None where there is none. `want` says who waits, if not a
+        client. Raises UpstreamError."""
+        remote = await self._upstreams[repository.upstream].get_manifest(repository.name, reference, want)
         if remote is None:
             self._absent.add(repository, reference, self._freshness.absence(repository, reference))
             return None
@@ -50,14 +54,19 @@ class RemoteManifests:
         return StoredManifest(digest, manifest.media_type, remote.body, self._clock())
 
     async def current(
-        self, repository: Repository, tag: Tag, found: StoredManifest | None, may_fetch: Callable[[], None]
+        self,
+        repository: Repository,
+        tag: Tag,
+        found: StoredManifest | None,
+        may_fetch: Callable[[], None],
+        want: Want | None = None,
     ) -> StoredManifest | None:
         """Where the tag points now; `found` is where it pointed. None where it is gone.
 
         That is written down: it must not come back because the upstream fails after that (docs/decisions/0020). What is
         not here is fetched unless `may_fetch` raises. Raises UpstreamError.
         """
-        current = await self._look(repository, tag, found, may_fetch)
+        current = await self._look(repository, tag, found, may_fetch, want)
         if current is None:
             await _kept(self._store.manifests.retract(repository, tag), repository)
         else:
@@ -65,25 +74,30 @@ class RemoteManifests:
         return current
 
     async def _look(
-        self, repository: Repository, tag: Tag, found: StoredManifest | None, may_fetch: Callable[[], None]
+        self,
+        repository: Repository,
+        tag: Tag,
+        found: StoredManifest | None,
+        may_fetch: Callable[[], None],
+        want: Want | None = None,
     ) -> StoredManifest | None:
         """By HEAD, and by GET where that brings something new, or does not tell."""
         try:
-            digest = await self._upstreams[repository.upstream].head_manifest(repository.name, tag)
+            digest = await self._upstreams[repository.upstream].head_manifest(repository.name, tag, want)
         except UpstreamBroken:
             may_fetch()  # registries that do not do HEAD properly are many
-            return await self.fetch(repository, tag)
+            return await self.fetch(repository, tag, want)
         if digest is None:
-            return await self.fetch(repository, tag)  # a tag is gone only where GET says so, whatever that costs
+            return await self.fetch(repository, tag, want)  # a tag is gone only where GET says so, whatever that costs
         is_same = found is not None and digest == found.digest
         current = found if is_same else await self._store.manifests.find(repository, digest)
         if current is None:
             may_fetch()
             # By digest, so that a tag that moves once more meanwhile cannot mix two answers.
-            current = await self.fetch(repository, digest)
+            current = await self.fetch(repository, digest, want)
         if current is None:
             may_fetch()
-            return await self.fetch(repository, tag)
+            return await self.fetch(repository, tag, want)
         await _kept(self._store.manifests.confirm(repository, tag, current.digest), repository)
         return current
 

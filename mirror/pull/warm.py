@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TypeVar
 
 from mirror.pull.attached import attached_to
@@ -16,7 +17,7 @@ from mirror.pull.closure import Seen, blobs_of, lacking, manifests_of, role_of
 from mirror.pull.download import Downloads
 from mirror.pull.manifest import ManifestPulls, PulledManifest
 from mirror.pull.outcome import Outcome
-from mirror.pull.pulled import ArrivingBlob
+from mirror.pull.pulled import ArrivingBlob, PulledBlob
 from mirror.reading import read_manifest
 from mirror.routing import Names, Place, owner
 from mirror.upstream.errors import UpstreamError
@@ -62,29 +63,31 @@ class Step:
 
 Report = Callable[[Step], Awaitable[None]]
 GetManifest = Callable[[Place, Reference], Awaitable[PulledManifest]]
+OpenBlob = Callable[[Place, Digest], Awaitable[PulledBlob]]
 
 
 class Warming:
-    """Pulls whole images, `at_a_time` of their pieces; `get` is how manifests are got at."""
+    """Pulls whole images, `at_a_time` of their pieces; `get` is how manifests are got at, `open_blob` how blobs
+    are."""
 
     def __init__(
-        self, names: Names, store: Store, get: GetManifest, blobs: BlobPulls, downloads: Downloads, at_a_time: int
+        self, names: Names, store: Store, get: GetManifest, open_blob: OpenBlob, downloads: Downloads, at_a_time: int
     ) -> None:
-        self._names, self._pieces = names, _Pieces(store, get, blobs, downloads, at_a_time)
+        self._names, self._pieces = names, _Pieces(store, get, open_blob, downloads, at_a_time)
 
     @classmethod
     def by_command(
         cls, names: Names, store: Store, manifests: ManifestPulls, blobs: BlobPulls, downloads: Downloads
     ) -> "Warming":
-        """As a client pulls, whose tag is good for a while."""
-        return cls(names, store, manifests.get, blobs, downloads, _PIECES)
+        """As a client pulls, whose tag is good for a while, and who stands in line with the others."""
+        return cls(names, store, manifests.get, blobs.open, downloads, _PIECES)
 
     @classmethod
     def behind(
         cls, names: Names, store: Store, manifests: ManifestPulls, blobs: BlobPulls, downloads: Downloads
     ) -> "Warming":
-        """What nobody waits for: each tag is asked about, and the reserve of a budget is left alone."""
-        return cls(names, store, manifests.check, blobs, downloads, _PIECES_BEHIND)
+        """What nobody waits for: clients go first, each tag is asked about, the reserve of a budget is left alone."""
+        return cls(names, store, manifests.check, partial(blobs.open, ahead=True), downloads, _PIECES_BEHIND)
 
     async def warm(self, images: Sequence[ImageName], platforms: Sequence[Platform], report: Report) -> None:
         """All of these images; of an index the entries for `platforms`, or all of them.
@@ -101,8 +104,10 @@ class Warming:
 class _Pieces:
     """Gets at one manifest or blob, when it is its turn."""
 
-    def __init__(self, store: Store, get: GetManifest, blobs: BlobPulls, downloads: Downloads, at_a_time: int) -> None:
-        self._store, self._get, self._blobs, self._downloads = store, get, blobs, downloads
+    def __init__(
+        self, store: Store, get: GetManifest, open_blob: OpenBlob, downloads: Downloads, at_a_time: int
+    ) -> None:
+        self._store, self._get, self._open_blob, self._downloads = store, get, open_blob, downloads
         self.at_a_time = at_a_time
         self._turns = asyncio.Semaphore(at_a_time)
 
@@ -132,7 +137,7 @@ class _Pieces:
                 return Outcome.HIT
             if not repository.is_hosted:
                 await started()
-            pulled = await self._blobs.open(place, digest)
+            pulled = await self._open_blob(place, digest)
             if isinstance(pulled, ArrivingBlob):
                 await pulled.completed()
             else:

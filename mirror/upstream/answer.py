@@ -22,10 +22,11 @@ _CHUNK = 2**16
 
 
 class Answer:
-    """Good as long as the request lasts that gave it."""
+    """Good as long as the request lasts that gave it. `elsewhere` is the host that it comes from, where that is not the
+    upstream's own."""
 
-    def __init__(self, response: ClientResponse, want: Want, pace: Pace) -> None:
-        self._response, self._want, self._pace = response, want, pace
+    def __init__(self, response: ClientResponse, want: Want, pace: Pace, elsewhere: str = "") -> None:
+        self._response, self._want, self._pace, self._elsewhere = response, want, pace, elsewhere
         self.status: int = response.status
         self.headers: Mapping[str, str] = response.headers
 
@@ -61,7 +62,7 @@ class Answer:
         await self._pace.before_reading(self._want, expected)
         chunk, began = b"", time.monotonic()
         try:
-            with mapped():
+            with mapped(self._elsewhere):
                 chunk = await self._response.content.readany()
         finally:
             self._pace.after_reading(len(chunk), expected if self._pace.bytes_per_second else 0)

@@ -118,12 +118,14 @@ class UpstreamClient:
         if self._endpoints.are_scarce:
             raise UpstreamRateLimited("the budget of pulls is nearly spent, and kept for what is not here at all")
 
-    async def head_manifest(self, repository: RepositoryName, reference: Reference) -> Digest | None:
+    async def head_manifest(
+        self, repository: RepositoryName, reference: Reference, want: Want | None = None
+    ) -> Digest | None:
         """Where a tag points, which Docker Hub tells for free. Raises UpstreamBroken where the answer does not say."""
 
         async def ask(endpoint: Transport) -> Digest | None:
             place = endpoints.manifest(repository, reference)
-            async with endpoint.request(Kind.TAG, "HEAD", place, pull_scope(repository), _ACCEPT) as response:
+            async with endpoint.request(Kind.TAG, "HEAD", place, pull_scope(repository), _ACCEPT, want) as response:
                 if response.status == 404:
                     return None
                 digest = _claimed(response)
@@ -133,10 +135,12 @@ class UpstreamClient:
 
         return await self._endpoints.first(Kind.TAG, ask)  # once: whoever revalidates has a copy to fall back on
 
-    async def get_manifest(self, repository: RepositoryName, reference: Reference) -> RemoteManifest | None:
+    async def get_manifest(
+        self, repository: RepositoryName, reference: Reference, want: Want | None = None
+    ) -> RemoteManifest | None:
         async def ask(endpoint: Transport) -> RemoteManifest | None:
             place = endpoints.manifest(repository, reference)
-            async with endpoint.request(Kind.MANIFEST, "GET", place, pull_scope(repository), _ACCEPT) as response:
+            async with endpoint.request(Kind.MANIFEST, "GET", place, pull_scope(repository), _ACCEPT, want) as response:
                 if response.status == 404:
                     return None
                 check_plain(response)
@@ -145,12 +149,14 @@ class UpstreamClient:
 
         return await self._endpoints.persistently(Kind.MANIFEST, ask)
 
-    async def head_blob(self, repository: RepositoryName, digest: Digest) -> RemoteHead | None:
+    async def head_blob(
+        self, repository: RepositoryName, digest: Digest, want: Want | None = None
+    ) -> RemoteHead | None:
         """Whether the upstream has this blob in this repository."""
 
         async def ask(endpoint: Transport) -> RemoteHead | None:
             place = endpoints.blob(repository, digest)
-            async with endpoint.request(Kind.BLOB, "HEAD", place, pull_scope(repository)) as response:
+            async with endpoint.request(Kind.BLOB, "HEAD", place, pull_scope(repository), want=want) as response:
                 return RemoteHead(_length(response)) if response.status == 200 else None
 
         return await self._endpoints.persistently(Kind.BLOB, ask)

@@ -15,10 +15,11 @@ class Rank(IntEnum):
 
 
 class Want:
-    """One wish, which may become more urgent while it waits. That of a part of a `whole` is never more urgent than it."""
+    """One wish, which may become more urgent while it waits. That of a part of a `whole` is never more so than it."""
 
     def __init__(self, rank: Rank, whole: "Want | None" = None) -> None:
         self._rank, self._whole = rank, whole
+        self.stands_in_line = False
         self.hurried: Callable[[], object] = lambda: None  # told when the rank has changed
 
     @property

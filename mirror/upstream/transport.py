@@ -119,7 +119,7 @@ class Transport:
         try:
             response = await self._answer(question, askers)
             try:
-                yield Answer(response, want, self._pace)
+                yield Answer(response, want, self._pace, self._elsewhere(response.url))
             finally:
                 response.release()
         except UpstreamError as error:
@@ -219,6 +219,10 @@ class Transport:
                 return response
         raise UpstreamBroken("the upstream redirects without end")
 
+    def _elsewhere(self, url: URL) -> str:
+        """The host, where it is not the upstream's own."""
+        return "" if same_origin(url, self.base) else url.host_port_subcomponent or ""
+
     @property
     def _buffer(self) -> int:
         """What one answer may buffer. Where bytes are rationed, no more than comes in a quarter of a second."""
@@ -236,7 +240,7 @@ class Transport:
         form: Mapping[str, str] | None = None,
     ) -> ClientResponse:
         """One request, up to the head of its answer. sock_read alone would let a head trickle in for ever."""
-        with mapped():
+        with mapped(self._elsewhere(url)):
             async with asyncio.timeout(self._config.connect_timeout + self._config.read_timeout):
                 return await session.request(
                     method,

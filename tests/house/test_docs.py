@@ -38,7 +38,9 @@ LIST = "[warm]"
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _CODE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^]]*]\(([^)\s]*)\)")
-_LOGGED = re.compile(r'(?:log\.(?:info|warning|error|exception)\(\s*|log\.log\((?:level|_level\(failure\)), |record\.msg, .*= )"([^"]+)"')
+_LOGGED = re.compile(
+    r'(?:log\.(?:info|warning|error|exception)\(\s*|log\.log\((?:level|_level\(failure\)), |record\.msg, .*= )"([^"]+)"'
+)
 _VARIABLE = re.compile(r"MIRROR_[A-Z]\w*__(?:\w|<NAME>)+")
 
 

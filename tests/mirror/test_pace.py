@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mirror.config import Upstream
 from mirror.upstream import answer
+from mirror.upstream import pace as pace_module
 from mirror.upstream.answer import _Rate
 from mirror.upstream.errors import UpstreamTimedOut
 from mirror.upstream.line import Rank, Want
@@ -96,10 +97,10 @@ async def test_slots__go_to_the_most_urgent_and_then_in_turn() -> None:
         assert requests.begun[3:] == ["tag", "blob 1", "blob 2", "part", "ahead"]
 
 
-@pytest.mark.parametrize(("slots", "most"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (10, 5)])
+@pytest.mark.parametrize(("slots", "most"), [(2, 1), (3, 2), (4, 2), (5, 3), (10, 5)])
 async def test_slots__ahead_gets_half_of_them_at_most(slots: int, most: int) -> None:
     limited = pace(requests_at_once=slots)
-    assert limited.leaves_room == (most > 0)
+    assert limited.leaves_room
     async with asking(limited) as requests:
         for number in range(20):
             await requests.ask(str(number), Rank.AHEAD)
@@ -116,6 +117,31 @@ async def test_slots__of_several_one_is_kept_from_blobs(slots: int, most: int) -
         assert len(requests.begun) == most
         await requests.ask("tag", Rank.QUESTION)
         assert ("tag" in requests.begun) == (slots > most)
+
+
+async def test_slots__ahead_gets_the_only_one_while_no_client_wants_it() -> None:
+    limited = pace(requests_at_once=1)
+    assert not limited.leaves_room
+    async with asking(limited) as requests:
+        await requests.ask("ahead 1", Rank.AHEAD)
+        for name, rank in [("ahead 2", Rank.AHEAD), ("blob", Rank.BLOB), ("tag", Rank.QUESTION)]:
+            await requests.ask(name, rank)
+        for name in ("ahead 1", "tag", "blob"):
+            await requests.end(name)
+        assert requests.begun == ["ahead 1", "tag", "blob", "ahead 2"]
+
+
+async def test_slots__that_clients_wait_long_for_is_said_once_in_a_while(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(pace_module, "_LONG_SECONDS", 0.0)
+    async with asking(pace(requests_at_once=1)) as requests:
+        for name, rank in [("first", Rank.BLOB), ("ahead", Rank.AHEAD), ("second", Rank.BLOB), ("third", Rank.BLOB)]:
+            await requests.ask(name, rank)
+        await asyncio.sleep(0.01)
+    (said,) = [record for record in caplog.records if record.name == "mirror.upstream.pace"]
+    assert (said.getMessage(), vars(said)["upstream"]) == ("requests wait for limits of your own", "ghcr.io")
 
 
 async def test_slots__a_client_that_comes_puts_it_forward() -> None:

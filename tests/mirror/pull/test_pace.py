@@ -6,6 +6,8 @@ import time
 import pytest
 
 from mirror.config import Upstream
+from mirror.http import stream
+from mirror.http.keys import SERVICES
 from mirror.upstream import health, limits
 from mirror.upstream.client import UpstreamClient
 from ocispec.digest import Digest
@@ -261,3 +263,30 @@ async def test_what_goes_wrong_at_the_reader_is_not_the_upstreams_fault(hub: Fak
         assert (client.state.under_way, client.state.troubles) == (0, ())
     finally:
         await client.close()
+
+
+async def test_questions_of_clients_that_have_left_leave_the_line(
+    hub: FakeHub, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "_LOOK_SECONDS", 0.02)
+    mirror = await limited(server, requests_at_once=1)
+    hub.add_image(NAME, "latest", IMAGE)
+    hang(hub, BLOBS[1])
+    holding = asyncio.create_task(fetch(mirror, blob(BLOBS[1])))
+    await until(lambda: hub.count("cdn") == 1)
+    hub.clear()
+    upstream = waiting_at(mirror)
+    leaving = [asyncio.create_task(fetch(mirror, manifest(f"gone{number}"))) for number in range(5)]
+    shared = [asyncio.create_task(fetch(mirror, manifest("latest"))) for _ in range(2)]
+    await until(lambda: upstream.state.waiting == 6)
+    for task in [*leaving, shared[0]]:
+        task.cancel()
+    await until(lambda: upstream.state.waiting == 1)
+    hub.clear_faults()
+    assert (await holding).complete
+    assert (await shared[1]).body == IMAGE.manifest
+    assert not any("gone" in line for line in hub.log())
+
+
+def waiting_at(mirror: RunningMirror) -> UpstreamClient:
+    return mirror.application[SERVICES].manifest_pulls._upstreams["docker.io"]
