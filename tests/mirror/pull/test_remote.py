@@ -34,7 +34,7 @@ class Empty(Script):
             raise self._head
         return self._head
 
-    async def get_manifest(self, _: Any, reference: Any) -> None:
+    async def get_manifest(self, _: Any, reference: Any, *__: Any) -> None:
         self.fetched.append(str(reference))
 
 
