@@ -46,6 +46,7 @@ class Script(UpstreamClient):
         self.config = Upstream.model_validate({"host": "docker.io", **self.settings})
         self.requests: list[Request] = []
         self._left = iter(self.blobs)
+        self._one_until = 0.0
 
     @asynccontextmanager
     async def open_blob(

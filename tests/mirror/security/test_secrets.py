@@ -103,7 +103,8 @@ SPOILED: list[tuple[Where, Fault]] = [
     ("manifest", Hang()),
     ("manifest", Gzip()),
     ("blob", RedirectTo(f"http://127.0.0.1:9/{BODY}?{BODY}")),
-    ("blob", RedirectTo(f"http://{BODY}.invalid/{BODY}?{BODY}")),
+    # A host that does not answer is named, and nothing else of an address.
+    ("blob", RedirectTo(f"http://elsewhere.invalid/{BODY}?{BODY}")),
     ("blob", RedirectTo(f"http://{BODY}:{BODY}@example.com/")),
     ("blob", RedirectTo(f"http://[{BODY}")),
     ("cdn", Status(403, body=BODY.encode())),
