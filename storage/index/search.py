@@ -1,0 +1,102 @@
+"""Finding repositories by what is said of them: their names, their tags, the labels and platforms of their images.
+
+Every word has to be found somewhere, wherever that is. How well a repository fits is how well its words do, and a name
+counts before anything else; of equals, what is pulled more comes first.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    Connection,
+    FromClause,
+    Select,
+    Subquery,
+    TableClause,
+    case,
+    column,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    table,
+    union_all,
+)
+
+from ocispec.names import RepositoryName
+from storage.index.schema import repositories, search_texts
+from storage.repository import Repository
+
+# The full-text indexes know a word by its trigrams; shorter ones are looked for at the beginnings of names.
+_SHORTEST = 3
+# Of what fits besides names, so many are looked at: a word that fits more says next to nothing.
+_TEXTS = 5000
+
+# How far a repository is from a word: 0 and up for names, by how much of the name the word is.
+_WHOLE, _LAST, _BEGINNING, _WITHIN, _ELSEWHERE = range(5)
+
+_names = table("search_names", column("rowid"), column("search_names"))
+_texts = table("search_index", column("rowid"), column("search_index"))
+_path = repositories.c.path
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A repository that fits, and how often it was pulled from."""
+
+    repository: Repository
+    pulls: int
+
+
+def find(
+    connection: Connection, words: Sequence[str], limit: int, offset: int = 0, upstreams: Collection[str] | None = None
+) -> tuple[list[Hit], int]:
+    """The repositories that fit all `words` (without any: all), best first; and how many there are.
+
+    `upstreams` are those whose content is meant, '' is what was pushed; None means every one.
+    """
+    fits = [_fitting(word, f"fit{n}") for n, word in enumerate(words)]
+    source: FromClause = repositories
+    for fit in fits:
+        source = source.join(fit, fit.c.id == repositories.c.id)
+    distance = sum((fit.c.distance for fit in fits), literal(0))
+    statement = (
+        select(repositories.c.upstream, repositories.c.name, repositories.c.pulls, func.count().over())
+        .select_from(source)
+        .order_by(distance, repositories.c.pulls.desc(), func.length(_path), _path)
+        .limit(limit)
+        .offset(offset)
+    )
+    if upstreams is not None:
+        statement = statement.where(repositories.c.upstream.in_(upstreams))
+    rows = connection.execute(statement).all()
+    hits = [Hit(Repository(RepositoryName(name), upstream), pulls) for upstream, name, pulls, _ in rows]
+    return hits, rows[0][3] if rows else 0
+
+
+def _matching(index: TableClause, name: str, word: str) -> Select[tuple[int]]:
+    """The rows of a full-text index that have the word, as a phrase: nothing in it means anything to FTS5
+    (sqlite.org/fts5.html, "FTS5 Strings")."""
+    quoted = word.replace('"', '""').replace("\0", " ")
+    return select(index.c.rowid).where(index.c[name].op("MATCH")(f'"{quoted}"'))
+
+
+def _fitting(word: str, name: str) -> Subquery:
+    """Each repository that fits a word, with its distance from it."""
+    begins = or_(_path.startswith(word, autoescape=True), _path.contains(f"/{word}", autoescape=True))
+    distance = case(
+        (or_(_path == word, repositories.c.name == word), _WHOLE),
+        (_path.endswith(f"/{word}", autoescape=True), _LAST),
+        (begins, _BEGINNING),
+        else_=_WITHIN,
+    )
+    hits = select(repositories.c.id, distance.label("distance"))
+    if len(word) < _SHORTEST:
+        return hits.where(begins).subquery(name)
+    by_name = hits.where(repositories.c.id.in_(_matching(_names, "search_names", word)))
+    by_text = select(search_texts.c.repository_id, literal_column(str(_ELSEWHERE))).where(
+        search_texts.c.id.in_(_matching(_texts, "search_index", word).limit(_TEXTS))
+    )
+    both = union_all(by_name, by_text).subquery()
+    return select(both.c.id, func.min(both.c.distance).label("distance")).group_by(both.c.id).subquery(name)
