@@ -11,11 +11,9 @@ from ocispec.pagination import Page
 from storage import description
 from storage.content import Content
 from storage.index import blobs, browse, search, usage
-from storage.index.browse import Move, RepositoryFacts, Sharing, TagFacts
-from storage.index.search import Hit
 from storage.index.unit import StoreIndex
-from storage.index.usage import Pulls
 from storage.repository import Repository
+from storage.views import Hit, Move, Pulls, RepositoryFacts, Sharing, TagFacts
 
 # A query of more words is a sentence, and each of them costs.
 _MAX_WORDS = 8

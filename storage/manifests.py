@@ -47,6 +47,10 @@ class Manifests:
             self._hot.put(repository, reference, found, generation)
         return found
 
+    async def has(self, repository: Repository, digest: Digest) -> bool:
+        """Whether the repository has this manifest."""
+        return await self._index.read(lambda connection: rows.find(connection, repository, digest)) is not None
+
     def _read(self, connection: Connection, repository: Repository, reference: Reference) -> StoredManifest | None:
         row = rows.find(connection, repository, reference)
         body = None if row is None else self._content.read(row.digest, row.size)

@@ -4,7 +4,6 @@ All of it is for people to look at; what a pull is answered with is read elsewhe
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, bindparam, func, or_, select
 
@@ -23,6 +22,7 @@ from storage.index.schema import (
     tags,
 )
 from storage.repository import Repository
+from storage.views import Move, RepositoryFacts, Sharing, TagFacts
 
 # Of those who share a blob, so many are named.
 _NAMED = 20
@@ -52,55 +52,6 @@ _PLATFORM = select(images.c.platform).where(
     images.c.digest == bindparam("manifest"),
     images.c.platform.is_not(None),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RepositoryFacts:
-    """Times are seconds since the epoch; `size` is what its manifests and blobs have in all, shared or not."""
-
-    repository: Repository
-    tags: int
-    size: int
-    pulls: int
-    created_at: float
-    last_pulled_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class TagFacts:
-    """A tag and what it points at. `size` is what a pull of all its platforms moves, as far as that is known here;
-    `checked_at` is None where it was pushed."""
-
-    name: Tag
-    digest: Digest
-    media_type: str
-    artifact_type: str | None
-    size: int
-    platforms: tuple[str, ...]
-    updated_at: float
-    checked_at: float | None
-    pulls: int
-    last_pulled_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """A tag that moved: `before` is None where it is new, `after` where it is gone. `cause` is push, pull or delete."""
-
-    id: int
-    tag: Tag
-    at: float
-    before: Digest | None
-    after: Digest | None
-    cause: str
-
-
-@dataclass(frozen=True, slots=True)
-class Sharing:
-    """How many repositories have a blob, and the first of them by name."""
-
-    count: int
-    repositories: tuple[Repository, ...]
 
 
 def repository_facts(connection: Connection, repository: Repository) -> RepositoryFacts | None:

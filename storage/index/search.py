@@ -5,7 +5,6 @@ counts before anything else; of equals, what is pulled more comes first.
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 
 from sqlalchemy import (
     Connection,
@@ -27,6 +26,7 @@ from sqlalchemy import (
 from ocispec.names import RepositoryName
 from storage.index.schema import repositories, search_texts
 from storage.repository import Repository
+from storage.views import Hit
 
 # The full-text indexes know a word by its trigrams; shorter ones are looked for at the beginnings of names.
 _SHORTEST = 3
@@ -39,14 +39,6 @@ _WHOLE, _LAST, _BEGINNING, _WITHIN, _ELSEWHERE = range(5)
 _names = table("search_names", column("rowid"), column("search_names"))
 _texts = table("search_index", column("rowid"), column("search_index"))
 _path = repositories.c.path
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """A repository that fits, and how often it was pulled from."""
-
-    repository: Repository
-    pulls: int
 
 
 def find(

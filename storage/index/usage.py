@@ -1,26 +1,14 @@
 """What was used: how often and when manifests were pulled, and what was served hour by hour."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from sqlalchemy import Connection, Table, Update, bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from ocispec.digest import Digest
 from storage.index.schema import manifests, repositories, traffic
-from storage.repository import Repository
+from storage.views import Pulls
 
 HOUR = 3600
-
-
-@dataclass(frozen=True, slots=True)
-class Pulls:
-    """How often a manifest was pulled since it was last written down, and when last (seconds since the epoch)."""
-
-    repository: Repository
-    digest: Digest
-    count: int
-    at: float
 
 
 def _counted(table: Table) -> Update:

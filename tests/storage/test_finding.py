@@ -16,9 +16,9 @@ from ocispec.pagination import Page
 from storage.index import repositories, search
 from storage.index.engine import sqlite_module, write_engine
 from storage.index.migrate import upgrade
-from storage.index.usage import Pulls
 from storage.repository import Repository
 from storage.store import Store, open_store
+from storage.views import Pulls
 from tests.conftest import Clock
 from tests.storage.samples import APP, LATEST, NGINX, WEB, Document, document, put_blob, put_manifest, query
 
