@@ -13,7 +13,7 @@ from storage.content import Content
 from storage.index import blobs, browse, search, usage
 from storage.index.unit import StoreIndex
 from storage.repository import Repository
-from storage.views import Hit, Move, Pulls, RepositoryFacts, Sharing, TagFacts
+from storage.views import Hit, Move, Order, Pulls, RepositoryFacts, Sharing, TagFacts
 
 # A query of more words is a sentence, and each of them costs.
 _MAX_WORDS = 8
@@ -26,11 +26,18 @@ class Finding:
         self._content, self._index, self._clock = content, index, clock
 
     async def search(
-        self, query: str, limit: int, offset: int = 0, upstreams: Collection[str] | None = None
+        self,
+        query: str,
+        limit: int,
+        offset: int = 0,
+        upstreams: Collection[str] | None = None,
+        order: Order = Order.FITTING,
     ) -> tuple[list[Hit], int]:
-        """The repositories that fit every word of the query, best first, and how many there are; see `index.search`."""
+        """The repositories that fit every word of the query, and how many there are; see `storage.index.search`."""
         words = query.lower().split()[:_MAX_WORDS]
-        return await self._index.read(lambda connection: search.find(connection, words, limit, offset, upstreams))
+        return await self._index.read(
+            lambda connection: search.find(connection, words, limit, offset, upstreams, order)
+        )
 
     async def repository(self, repository: Repository) -> RepositoryFacts | None:
         return await self._index.read(lambda connection: browse.repository_facts(connection, repository))

@@ -1,18 +1,30 @@
 """What people are shown of the store. Times are seconds since the epoch, sizes bytes."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from ocispec.digest import Digest
 from ocispec.names import Tag
 from storage.repository import Repository
 
 
+class Order(StrEnum):
+    """What comes first in a list of repositories."""
+
+    FITTING = "fitting"  # the best answer to what was looked for
+    NAME = "name"
+    PULLS = "pulls"
+    RECENT = "recent"  # what was pulled last
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A repository that fits, and how often it was pulled from."""
+    """A repository that was looked for."""
 
     repository: Repository
+    tags: int
     pulls: int
+    last_pulled_at: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,10 @@ counts before anything else; of equals, what is pulled more comes first.
 """
 
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     FromClause,
     Select,
@@ -24,9 +26,9 @@ from sqlalchemy import (
 )
 
 from ocispec.names import RepositoryName
-from storage.index.schema import repositories, search_texts
+from storage.index.schema import repositories, search_texts, tags
 from storage.repository import Repository
-from storage.views import Hit
+from storage.views import Hit, Order
 
 # The full-text indexes know a word by its trigrams; shorter ones are looked for at the beginnings of names.
 _SHORTEST = 3
@@ -42,9 +44,14 @@ _path = repositories.c.path
 
 
 def find(
-    connection: Connection, words: Sequence[str], limit: int, offset: int = 0, upstreams: Collection[str] | None = None
+    connection: Connection,
+    words: Sequence[str],
+    limit: int,
+    offset: int = 0,
+    upstreams: Collection[str] | None = None,
+    order: Order = Order.FITTING,
 ) -> tuple[list[Hit], int]:
-    """The repositories that fit all `words` (without any: all), best first; and how many there are.
+    """The repositories that fit all `words` (without any: all), and how many there are.
 
     `upstreams` are those whose content is meant, '' is what was pushed; None means every one.
     """
@@ -52,19 +59,36 @@ def find(
     source: FromClause = repositories
     for fit in fits:
         source = source.join(fit, fit.c.id == repositories.c.id)
-    distance = sum((fit.c.distance for fit in fits), literal(0))
-    statement = (
-        select(repositories.c.upstream, repositories.c.name, repositories.c.pulls, func.count().over())
-        .select_from(source)
-        .order_by(distance, repositories.c.pulls.desc(), func.length(_path), _path)
-        .limit(limit)
-        .offset(offset)
-    )
+    ordered = [*_order(order, fits), _path]
+    position = func.row_number().over(order_by=ordered).label("position")
+    found = select(repositories.c.id, func.count().over().label("total"), position).select_from(source)
+    found = found.order_by(*ordered).limit(limit).offset(offset)
     if upstreams is not None:
-        statement = statement.where(repositories.c.upstream.in_(upstreams))
-    rows = connection.execute(statement).all()
-    hits = [Hit(Repository(RepositoryName(name), upstream), pulls) for upstream, name, pulls, _ in rows]
-    return hits, rows[0][3] if rows else 0
+        found = found.where(repositories.c.upstream.in_(upstreams))
+    # Counted only for those of this page, and in their order.
+    page = found.subquery()
+    count = select(func.count()).select_from(tags).where(tags.c.repository_id == repositories.c.id).scalar_subquery()
+    r = repositories.c
+    rows = connection.execute(
+        select(page.c.total, r.upstream, r.name, count, r.pulls, r.last_pulled_at)
+        .select_from(page.join(repositories, r.id == page.c.id))
+        .order_by(page.c.position)
+    ).all()
+    hits = [Hit(Repository(RepositoryName(name), upstream), *facts) for _, upstream, name, *facts in rows]
+    return hits, rows[0][0] if rows else 0
+
+
+def _order(order: Order, fits: Sequence[Subquery]) -> list[ColumnElement[Any]]:
+    match order:
+        case Order.NAME:
+            return []
+        case Order.RECENT:
+            return [repositories.c.last_pulled_at.desc().nulls_last()]
+        case Order.PULLS:
+            return [repositories.c.pulls.desc()]
+        case Order.FITTING:
+            distance = sum((fit.c.distance for fit in fits), literal(0))
+            return [distance, repositories.c.pulls.desc(), func.length(_path)]
 
 
 def _matching(index: TableClause, name: str, word: str) -> Select[tuple[int]]:
