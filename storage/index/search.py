@@ -59,36 +59,37 @@ def find(
     source: FromClause = repositories
     for fit in fits:
         source = source.join(fit, fit.c.id == repositories.c.id)
-    ordered = [*_order(order, fits), _path]
-    position = func.row_number().over(order_by=ordered).label("position")
-    found = select(repositories.c.id, func.count().over().label("total"), position).select_from(source)
-    found = found.order_by(*ordered).limit(limit).offset(offset)
+    statement = select(repositories.c.id).select_from(source).order_by(*_order(order, fits), _path)
     if upstreams is not None:
-        found = found.where(repositories.c.upstream.in_(upstreams))
-    # Counted only for those of this page, and in their order.
-    page = found.subquery()
-    count = select(func.count()).select_from(tags).where(tags.c.repository_id == repositories.c.id).scalar_subquery()
+        statement = statement.where(repositories.c.upstream.in_(upstreams))
+    # All of them, since they have to be counted and put in order anyway: SQLite's window functions take twice as long.
+    ids = connection.execute(statement).scalars().all()
+    page = ids[offset : offset + limit]
+    hits = _hits(connection, page)
+    return [hits[id] for id in page], len(ids)
+
+
+def _hits(connection: Connection, ids: Sequence[int]) -> dict[int, Hit]:
     r = repositories.c
-    rows = connection.execute(
-        select(page.c.total, r.upstream, r.name, count, r.pulls, r.last_pulled_at)
-        .select_from(page.join(repositories, r.id == page.c.id))
-        .order_by(page.c.position)
-    ).all()
-    hits = [Hit(Repository(RepositoryName(name), upstream), *facts) for _, upstream, name, *facts in rows]
-    return hits, rows[0][0] if rows else 0
+    count = select(func.count()).select_from(tags).where(tags.c.repository_id == r.id).scalar_subquery()
+    statement = select(r.id, r.upstream, r.name, count, r.pulls, r.last_pulled_at).where(r.id.in_(ids))
+    return {
+        id: Hit(Repository(RepositoryName(name), upstream), *facts)
+        for id, upstream, name, *facts in connection.execute(statement)
+    }
 
 
 def _order(order: Order, fits: Sequence[Subquery]) -> list[ColumnElement[Any]]:
     match order:
-        case Order.NAME:
-            return []
         case Order.RECENT:
             return [repositories.c.last_pulled_at.desc().nulls_last()]
         case Order.PULLS:
             return [repositories.c.pulls.desc()]
-        case Order.FITTING:
+        case Order.FITTING if fits:
             distance = sum((fit.c.distance for fit in fits), literal(0))
             return [distance, repositories.c.pulls.desc(), func.length(_path)]
+        case _:
+            return []  # by name, as all of them do in the end
 
 
 def _matching(index: TableClause, name: str, word: str) -> Select[tuple[int]]:

@@ -67,7 +67,7 @@ async def test_by_name(store: Store) -> None:
     assert await found(store, "team ap") == ["team/app"]
     assert await found(store, "te") == ["team/app", "team/web"]
     assert await found(store, "am") == []
-    assert await found(store, "") == ["team/app", "team/web", "docker.io/library/nginx"]
+    assert await found(store, "") == ["docker.io/library/nginx", "team/app", "team/web"]
 
 
 async def test_by_tag_as_long_as_it_is_there(store: Store) -> None:
