@@ -1,6 +1,6 @@
 """Keeps count of what is pulled and served, in memory, and writes it down every few seconds.
 
-A request adds to a number and goes on. What a killed server had not written down yet is lost: a few seconds of counting.
+A request adds to a number and goes on. What a killed server had not written down yet is lost: some seconds of counting.
 """
 
 import asyncio

@@ -3,11 +3,11 @@
 Only what is here is shown, and nobody is asked. Everything that an image says of itself is somebody else's text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from mirror.reading import read_manifest
-from mirror.routing import Place, owner
+from mirror.routing import Names, Place, owner
 from ocispec.descriptor import Descriptor
 from ocispec.errors import ManifestUnknown, NameUnknown
 from ocispec.image_config import ImageConfig, Step
@@ -17,7 +17,7 @@ from ocispec.pagination import Page
 from storage.hot import StoredManifest
 from storage.repository import Repository
 from storage.store import Store
-from storage.views import Move, RepositoryFacts, Sharing, TagFacts
+from storage.views import Hit, Move, Order, RepositoryFacts, Sharing, TagFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +55,32 @@ class Image:
         return sum({blob.digest: blob.size for blob in self.manifest.blobs()}.values())
 
 
-class Browse:
-    """Looks through the store."""
+@dataclass(frozen=True, slots=True)
+class TagState:
+    """How good a tag is: `pushed`, `fresh` for so many seconds more, or `stale`, which the next pull will ask about."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    freshness: str
+    fresh_for: float | None = None
+
+
+class Browse:
+    """Looks through the store. `fresh_for` tells for how many seconds more a tag is served without asking."""
+
+    def __init__(self, store: Store, names: Names, fresh_for: Callable[[Repository, Tag, float | None], float]) -> None:
+        self._store, self._names, self._fresh_for = store, names, fresh_for
+
+    async def search(
+        self, query: str, limit: int, offset: int, source: str | None, order: Order
+    ) -> tuple[list[Hit], int]:
+        """The repositories that fit, and how many there are; `source` is an upstream, or `hosted`: what was pushed."""
+        upstreams = None if not source else [""] if source == "hosted" else [source]
+        return await self._store.finding.search(query, limit, offset, upstreams, order)
+
+    def state(self, repository: Repository, tag: TagFacts) -> TagState:
+        if repository.is_hosted:
+            return TagState("pushed")
+        left = self._fresh_for(repository, tag.name, tag.checked_at)
+        return TagState("fresh", left) if left > 0 else TagState("stale")
 
     async def repository(self, place: Place) -> RepositoryFacts:
         """Raises NameUnknown."""
