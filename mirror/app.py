@@ -23,7 +23,9 @@ from mirror.control.keys import COMMANDS, LOCAL, Commands
 from mirror.control.orders import Orders
 from mirror.control.routes import of_port
 from mirror.control.server import control_socket
+from mirror.discovery.browse import Browse
 from mirror.discovery.lists import Lists
+from mirror.discovery.search import Search
 from mirror.errors import ListenError, StartError
 from mirror.http.access import AccessLogger, BadRequests
 from mirror.http.drain import Drain
@@ -48,6 +50,8 @@ from mirror.push.manifest import ManifestPushes
 from mirror.push.upload import Uploads
 from mirror.routing import Names, Rules
 from mirror.upstream.client import UpstreamClient
+from mirror.upstream.search import UpstreamSearch
+from mirror.usage import Usage
 from mirror.values import Listen
 from storage.layout import Layout
 from storage.store import Store, open_store
@@ -92,6 +96,16 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         sweeper = asyncio.create_task(Sweeper(store, config.registry.upload_ttl).run())
         stack.push_async_callback(_cancel, sweeper)
 
+        searches: dict[str, UpstreamSearch] = {}
+        for upstream in config.upstreams.values():
+            if upstream.search_url and not upstream.offline:
+                searches[upstream.host] = UpstreamSearch(upstream, clock)
+                stack.push_async_callback(searches[upstream.host].close)
+        search = Search(store, names, searches)
+        usage = Usage(store.finding, lambda: sum(one.state.received for one in upstreams.values()), clock)
+        usage.start()
+        stack.push_async_callback(usage.close)
+
         drain = Drain()
         app = web.Application(middlewares=[answering(drain)])
         app[SERVICES] = Services(
@@ -104,6 +118,8 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             manifest_pushes=ManifestPushes(store, config.registry.sparse_manifests),
             uploads=Uploads(store),
             lists=lists,
+            search=search,
+            usage=usage,
             deletions=Deletions(store),
         )
         states = Upstreams(upstreams)
@@ -119,6 +135,8 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             schedules=Schedules(config.warm, Warming.behind(*pulls), clock),
             orders=Orders(),
             upstreams=states,
+            browse=Browse(store, names, manifest_pulls.fresh_for),
+            search=search,
         )
         stack.push_async_callback(commands.close)
         app[LOCAL] = is_local(config.server.listen.host, config.server.external_url)

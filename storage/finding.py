@@ -1,6 +1,6 @@
 """What people look for and at: search, repositories, tags and their history, and what was used."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -30,14 +30,12 @@ class Finding:
         query: str,
         limit: int,
         offset: int = 0,
-        upstreams: Collection[str] | None = None,
+        is_shown: Callable[[Repository], bool] = lambda _: True,
         order: Order = Order.FITTING,
     ) -> tuple[list[Hit], int]:
         """The repositories that fit every word of the query, and how many there are; see `storage.index.search`."""
         words = query.lower().split()[:_MAX_WORDS]
-        return await self._index.read(
-            lambda connection: search.find(connection, words, limit, offset, upstreams, order)
-        )
+        return await self._index.read(lambda connection: search.find(connection, words, limit, offset, is_shown, order))
 
     async def repository(self, repository: Repository) -> RepositoryFacts | None:
         return await self._index.read(lambda connection: browse.repository_facts(connection, repository))

@@ -19,12 +19,13 @@ class Order(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A repository that was looked for."""
+    """A repository that was looked for. Its description is what one of its images says."""
 
     repository: Repository
     tags: int
     pulls: int
     last_pulled_at: float | None
+    description: str
 
 
 @dataclass(frozen=True, slots=True)

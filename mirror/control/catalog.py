@@ -30,6 +30,14 @@ async def repositories(request: web.Request) -> web.StreamResponse:
     return _list(request, {"total": total, "repositories": [views.hit(one) for one in found]}, following)
 
 
+async def search(request: web.Request) -> web.StreamResponse:
+    """What is here, and what the upstreams' own search finds."""
+    limit, offset = _limit(request), _number(request, "offset", 0)
+    found, total = await _commands(request).search.find(request.query.get("q", ""), limit, offset)
+    following = {"offset": offset + limit} if offset + len(found) < total else None
+    return _list(request, {"total": total, "results": [views.result(one) for one in found]}, following)
+
+
 async def repository(request: web.Request) -> web.StreamResponse:
     return web.json_response(views.repository(await _commands(request).browse.repository(_place(request))))
 
@@ -39,7 +47,8 @@ async def tags(request: web.Request) -> web.StreamResponse:
     page = Page(_limit(request), request.query.get("last", ""))
     browse, place = _commands(request).browse, _place(request)
     found, more = await browse.tags(place, page)
-    shown = [views.tag(one, browse.state(place, one)) for one in found]
+    repository = browse.owner(place)
+    shown = [views.tag(one, browse.state(repository, one)) for one in found]
     return _list(request, {"tags": shown}, {"last": found[-1].name} if more else None)
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from mirror.control.orders import Orders
+from mirror.discovery.browse import Browse
+from mirror.discovery.search import Search
 from mirror.management.upstreams import Upstreams
 from mirror.pull.refresh import Refreshes
 from mirror.pull.schedule import Schedules
@@ -24,6 +26,8 @@ class Commands:
     schedules: Schedules
     orders: Orders
     upstreams: Upstreams
+    browse: Browse
+    search: Search
 
     async def close(self) -> None:
         """Nothing more is done that nobody waits for, nor what takes long."""

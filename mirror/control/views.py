@@ -1,7 +1,7 @@
 """What there is to see, as JSON. Times are seconds since the epoch, sizes bytes."""
 
-
 from mirror.discovery.browse import Image, Layer, TagState
+from mirror.discovery.search import Result
 from ocispec.descriptor import Descriptor
 from ocispec.image_config import ImageConfig, Step
 from storage.repository import Repository
@@ -12,7 +12,19 @@ JSON = dict[str, object]
 
 def hit(found: Hit) -> JSON:
     used = {"tags": found.tags, "pulls": found.pulls, "last_pulled_at": found.last_pulled_at}
-    return {**_name(found.repository), **used}
+    return {**_name(found.repository), "description": found.description, **used}
+
+
+def result(found: Result) -> JSON:
+    return {
+        **_name(found.repository),
+        "name": found.name,
+        "here": found.is_here,
+        "description": found.description,
+        "stars": found.stars,
+        "official": found.is_official,
+        "pulls": found.pulls,
+    }
 
 
 def repository(facts: RepositoryFacts) -> JSON:

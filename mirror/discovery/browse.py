@@ -73,8 +73,12 @@ class Browse:
         self, query: str, limit: int, offset: int, source: str | None, order: Order
     ) -> tuple[list[Hit], int]:
         """The repositories that fit, and how many there are; `source` is an upstream, or `hosted`: what was pushed."""
-        upstreams = None if not source else [""] if source == "hosted" else [source]
-        return await self._store.finding.search(query, limit, offset, upstreams, order)
+        upstream = "" if source == "hosted" else source
+
+        def is_shown(repository: Repository) -> bool:
+            return (not source or repository.upstream == upstream) and self._names.shows(repository)
+
+        return await self._store.finding.search(query, limit, offset, is_shown, order)
 
     def state(self, repository: Repository, tag: TagFacts) -> TagState:
         if repository.is_hosted:
@@ -82,9 +86,13 @@ class Browse:
         left = self._fresh_for(repository, tag.name, tag.checked_at)
         return TagState("fresh", left) if left > 0 else TagState("stale")
 
+    def owner(self, place: Place) -> Repository:
+        """Whose content is shown under this name; raises NameUnknown."""
+        return owner(place, self._store.repositories)
+
     async def repository(self, place: Place) -> RepositoryFacts:
         """Raises NameUnknown."""
-        found = await self._store.finding.repository(owner(place, self._store.repositories))
+        found = await self._store.finding.repository(self.owner(place))
         if found is None:
             raise NameUnknown(place.hint, detail={"name": place.name})
         return found

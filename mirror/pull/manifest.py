@@ -140,6 +140,12 @@ class ManifestPulls:
             self._absent.remove(repository, reference)
         return current
 
+    def fresh_for(self, repository: Repository, tag: Tag, checked_at: float | None) -> float:
+        """For how many seconds more a tag is served without asking; 0 or less where the next pull asks."""
+        if checked_at is None or self._never_moves(repository, tag):
+            return math.inf
+        return self._times[repository.upstream].ttl(repository.name, tag) - abs(self._clock() - checked_at)
+
     def keeps(self, repository: Repository, reference: Reference, found: StoredManifest) -> bool:
         """Whether a pull would be answered with what is here while the upstream says nothing."""
         if self._is_settled(repository, reference):

@@ -4,7 +4,7 @@ Every word has to be found somewhere, wherever that is. How well a repository fi
 counts before anything else; of equals, what is pulled more comes first.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -38,6 +38,8 @@ _TEXTS = 5000
 # How far a repository is from a word: 0 and up for names, by how much of the name the word is.
 _WHOLE, _LAST, _BEGINNING, _WITHIN, _ELSEWHERE = range(5)
 
+_DESCRIPTION = "org.opencontainers.image.description="
+
 _names = table("search_names", column("rowid"), column("search_names"))
 _texts = table("search_index", column("rowid"), column("search_index"))
 _path = repositories.c.path
@@ -48,34 +50,36 @@ def find(
     words: Sequence[str],
     limit: int,
     offset: int = 0,
-    upstreams: Collection[str] | None = None,
+    is_shown: Callable[[Repository], bool] = lambda _: True,
     order: Order = Order.FITTING,
 ) -> tuple[list[Hit], int]:
-    """The repositories that fit all `words` (without any: all), and how many there are.
-
-    `upstreams` are those whose content is meant, '' is what was pushed; None means every one.
-    """
+    """The repositories that fit all `words` (without any: all) and are shown, and how many there are."""
     fits = [_fitting(word, f"fit{n}") for n, word in enumerate(words)]
     source: FromClause = repositories
     for fit in fits:
         source = source.join(fit, fit.c.id == repositories.c.id)
-    statement = select(repositories.c.id).select_from(source).order_by(*_order(order, fits), _path)
-    if upstreams is not None:
-        statement = statement.where(repositories.c.upstream.in_(upstreams))
+    r = repositories.c
+    statement = select(r.id, r.name, r.upstream).select_from(source).order_by(*_order(order, fits), _path)
     # All of them, since they have to be counted and put in order anyway: SQLite's window functions take twice as long.
-    ids = connection.execute(statement).scalars().all()
-    page = ids[offset : offset + limit]
+    found = [id for id, name, upstream in connection.execute(statement) if is_shown(Repository(name, upstream))]
+    page = found[offset : offset + limit]
     hits = _hits(connection, page)
-    return [hits[id] for id in page], len(ids)
+    return [hits[id] for id in page], len(found)
 
 
 def _hits(connection: Connection, ids: Sequence[int]) -> dict[int, Hit]:
-    r = repositories.c
+    r, said = repositories.c, search_texts.c
     count = select(func.count()).select_from(tags).where(tags.c.repository_id == r.id).scalar_subquery()
-    statement = select(r.id, r.upstream, r.name, count, r.pulls, r.last_pulled_at).where(r.id.in_(ids))
+    description = (
+        select(func.max(said.text))
+        .where(said.repository_id == r.id, said.kind == "label")
+        .where(said.text >= _DESCRIPTION, said.text < _DESCRIPTION + "\U0010ffff")
+        .scalar_subquery()
+    )
+    statement = select(r.id, r.upstream, r.name, count, r.pulls, r.last_pulled_at, description).where(r.id.in_(ids))
     return {
-        id: Hit(Repository(RepositoryName(name), upstream), *facts)
-        for id, upstream, name, *facts in connection.execute(statement)
+        id: Hit(Repository(RepositoryName(name), upstream), tagged, pulls, at, (text or "").removeprefix(_DESCRIPTION))
+        for id, upstream, name, tagged, pulls, at, text in connection.execute(statement)
     }
 
 
