@@ -38,6 +38,9 @@ from mirror.logs import Stream, access_log
 from mirror.management.delete import Deletions
 from mirror.management.sweep import Sweeper
 from mirror.management.upstreams import Upstreams
+from mirror.pages.handlers import routes as pages
+from mirror.pages.keys import VIEWS, Views
+from mirror.pages.render import Pages
 from mirror.pull.blob import BlobPulls
 from mirror.pull.download import Downloads
 from mirror.pull.manifest import ManifestPulls
@@ -102,6 +105,7 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
                 searches[upstream.host] = UpstreamSearch(upstream, clock)
                 stack.push_async_callback(searches[upstream.host].close)
         search = Search(store, names, searches)
+        browse = Browse(store, names, manifest_pulls.fresh_for)
         usage = Usage(store.finding, lambda: sum(one.state.received for one in upstreams.values()), clock)
         usage.start()
         stack.push_async_callback(usage.close)
@@ -135,12 +139,24 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             schedules=Schedules(config.warm, Warming.behind(*pulls), clock),
             orders=Orders(),
             upstreams=states,
-            browse=Browse(store, names, manifest_pulls.fresh_for),
+            browse=browse,
             search=search,
         )
         stack.push_async_callback(commands.close)
         app[LOCAL] = is_local(config.server.listen.host, config.server.external_url)
         app.add_routes([*routes(), *of_port()])
+        app[VIEWS] = Views(
+            pages=Pages("registry mirror", clock),
+            browse=browse,
+            upstreams=states,
+            downloads=downloads,
+            finding=store.finding,
+            names=names,
+            hosts={upstream.host: upstream.default for upstream in config.upstreams.values()},
+            external_url=config.server.external_url,
+            clock=clock,
+        )
+        app.add_routes(pages())
         app[DRAIN] = drain
         app.on_response_prepare.append(signing(drain))
         yield app

@@ -13,7 +13,7 @@ from storage.content import Content
 from storage.index import blobs, browse, search, usage
 from storage.index.unit import StoreIndex
 from storage.repository import Repository
-from storage.views import Hit, Move, Order, Pulls, RepositoryFacts, Sharing, TagFacts
+from storage.views import Hit, Move, Order, Pulls, RepositoryFacts, Sharing, Stored, TagFacts
 
 # A query of more words is a sentence, and each of them costs.
 _MAX_WORDS = 8
@@ -74,6 +74,10 @@ class Finding:
         """What was served in each hour of the last `seconds`, by the hour's number since the epoch."""
         since = self._clock() - seconds
         return await self._index.read(lambda connection: usage.traffic_since(connection, since))
+
+    async def stored(self) -> Stored:
+        """How much is kept, and how much is referred to."""
+        return await self._index.read(browse.stored)
 
     async def catch_up(self) -> None:
         """Describe the images that came before there were descriptions, a few at a time."""

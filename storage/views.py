@@ -70,6 +70,21 @@ class Move:
 
 
 @dataclass(frozen=True, slots=True)
+class Stored:
+    """What is kept in all. `referred` counts what several repositories have once for each of them."""
+
+    repositories: int
+    tags: int
+    stored: int
+    referred: int
+
+    @property
+    def ratio(self) -> float:
+        """How many times as much is referred to as is stored; 0 where nothing is."""
+        return self.referred / self.stored if self.stored else 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Sharing:
     """How many repositories have a blob, and the first of them by name."""
 

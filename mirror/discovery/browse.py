@@ -3,6 +3,7 @@
 Only what is here is shown, and nobody is asked. Everything that an image says of itself is somebody else's text.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -57,7 +58,8 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class TagState:
-    """How good a tag is: `pushed`, `fresh` for so many seconds more, or `stale`, which the next pull will ask about."""
+    """How good a tag is: `pushed`, `fresh` for so many seconds more (None: for ever), or `stale`, which the next pull
+    will ask about."""
 
     freshness: str
     fresh_for: float | None = None
@@ -84,6 +86,8 @@ class Browse:
         if repository.is_hosted:
             return TagState("pushed")
         left = self._fresh_for(repository, tag.name, tag.checked_at)
+        if math.isinf(left):
+            return TagState("fresh")
         return TagState("fresh", left) if left > 0 else TagState("stale")
 
     def owner(self, place: Place) -> Repository:

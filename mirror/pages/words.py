@@ -32,14 +32,22 @@ def percent(share: float) -> str:
     return f"{min(share * 100, 99.9) if share < 1 else 100:.3g} %"
 
 
+def span(seconds: float) -> str:
+    """`5 minutes`, of the largest unit that there is one of."""
+    for length, name in _AGES:
+        if seconds >= length:
+            return _number(int(seconds // length), name)
+    return _number(max(0, round(seconds)), "second")
+
+
+def _number(count: int, name: str) -> str:
+    return f"{count} {name}{'' if count == 1 else 's'}"
+
+
 def ago(moment: float, now: float) -> str:
     """`3 hours ago`; a moment to come, by a clock that was set back, is now."""
     passed = now - moment
-    for length, name in _AGES:
-        if passed >= length:
-            number = int(passed // length)
-            return f"{number} {name}{'s' if number > 1 else ''} ago"
-    return "just now"
+    return f"{span(passed)} ago" if passed >= _AGES[-1][0] else "just now"
 
 
 def iso(moment: float) -> str:

@@ -10,6 +10,7 @@ from the bytes on disk.
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from mirror.pull.source import Source
 from mirror.pull.window import Room
@@ -53,6 +54,16 @@ class Download:
         self.has_parts = True  # until an upstream shows that it does not send just a part of it
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a download is, in bytes; `total` is None where nobody knows it yet."""
+
+    digest: Digest
+    repository: Repository
+    size: int
+    total: int | None
+
+
 class Downloads:
     """At most one download for each digest. Owner of their tasks; `close` cancels them."""
 
@@ -70,6 +81,12 @@ class Downloads:
             return None
         running.want.hurry()
         return running
+
+    def under_way(self) -> list[Progress]:
+        """What is arriving now, in the order it was begun."""
+        return [
+            Progress(one.digest, one.source, one.partial.arrived, one.partial.total) for one in self._running.values()
+        ]
 
     async def start(
         self, repository: Repository, digest: Digest, expected: int | None, *, ahead: bool = False

@@ -22,7 +22,7 @@ from storage.index.schema import (
     tags,
 )
 from storage.repository import Repository
-from storage.views import Move, RepositoryFacts, Sharing, TagFacts
+from storage.views import Move, RepositoryFacts, Sharing, Stored, TagFacts
 
 # Of those who share a blob, so many are named.
 _NAMED = 20
@@ -147,6 +147,20 @@ def _sharing(connection: Connection, digest: Digest) -> Sharing:
     )
     rows = connection.execute(statement).all()
     return Sharing(rows[0][2] if rows else 0, tuple(Repository(RepositoryName(name), host) for name, host, _ in rows))
+
+
+def stored(connection: Connection) -> Stored:
+    """How much there is of everything. It reads every link: for now and then."""
+    links = select(func.coalesce(func.sum(blobs.c.size), 0)).join(
+        repository_blobs, repository_blobs.c.digest == blobs.c.digest
+    )
+    statement = select(
+        select(func.count()).select_from(repositories).scalar_subquery(),
+        select(func.count()).select_from(tags).scalar_subquery(),
+        select(func.coalesce(func.sum(blobs.c.size), 0)).scalar_subquery(),
+        links.scalar_subquery() + select(func.coalesce(func.sum(manifests.c.size), 0)).scalar_subquery(),
+    )
+    return Stored(*connection.execute(statement).one())
 
 
 def _digest(text: str | None) -> Digest | None:
