@@ -1,6 +1,6 @@
-"""Keeps count of what is pulled and served, in memory, and writes it down every few seconds.
+"""Keeps count of what is pulled and served, in memory, and writes it down every other second.
 
-A request adds to a number and goes on. What a killed server had not written down yet is lost: some seconds of counting.
+A request adds to a number and goes on. What a killed server had not written down yet is lost: two seconds of counting.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from storage.views import Pulls
 
 # What traffic is counted by, besides the outcomes of pulls: bytes to clients, and bytes from upstreams.
 SENT, FETCHED = "sent", "fetched"
-_EVERY_SECONDS = 10.0
+_EVERY_SECONDS = 2.0
 # Of one transaction, which others wait for.
 _AT_ONCE = 500
 

@@ -2,13 +2,12 @@
 
 import re
 from collections.abc import Awaitable, Callable
-from importlib import resources
 from urllib.parse import quote, urlencode
 
 from aiohttp import hdrs, web
 
 from mirror.errors import ConfigError
-from mirror.pages import chart, shown
+from mirror.pages import chart, shown, words
 from mirror.pages.keys import VIEWS, Views
 from mirror.pages.render import HEADERS
 from mirror.pages.words import repository_url
@@ -24,7 +23,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _DAY, _BUSIEST, _PAGE, _MOVES = 86400.0, 8, 50, 30
 _HOST = re.compile(r"[a-z0-9.-]{1,253}(:[0-9]{1,5})?|\[[0-9a-f:.]{2,45}\](:[0-9]{1,5})?", re.ASCII)
-_STATIC = {"style.css": "text/css", "live.js": "text/javascript", "mark.svg": "image/svg+xml"}
 
 
 def page(handler: Handler) -> Handler:
@@ -115,8 +113,7 @@ async def image(request: web.Request) -> web.StreamResponse:
         "image.html",
         current="/repositories",
         image=found,
-        reference=str(reference),
-        separator=separator,
+        title=words.short(reference) if isinstance(reference, Digest) else reference,
         kind=shown.kind_of(found),
         labels=shown.labels_of(found),
         config_facts=shown.config_facts(found.config) if found.config else [],
@@ -145,12 +142,11 @@ async def setup(request: web.Request) -> web.StreamResponse:
 
 async def static(request: web.Request) -> web.StreamResponse:
     """What the pages are made to look like; a name that is not one of these is nothing."""
-    name = request.match_info["file"]
-    if name not in _STATIC:
+    found = _views(request).pages.static.get(request.match_info["file"])
+    if found is None:
         raise web.HTTPNotFound
-    body = (resources.files("mirror.pages") / "static" / name).read_bytes()
     kept = {**HEADERS, hdrs.CACHE_CONTROL: "public, max-age=300"}
-    return web.Response(body=body, content_type=_STATIC[name], headers=kept)
+    return web.Response(body=found[1], content_type=found[0], headers=kept)
 
 
 def _views(request: web.Request) -> Views:

@@ -3,6 +3,8 @@
 from datetime import UTC, datetime
 from urllib.parse import quote
 
+from markupsafe import Markup
+
 from ocispec.descriptor import Descriptor
 from ocispec.digest import Digest
 from storage.repository import Repository
@@ -65,6 +67,11 @@ def short(digest: Digest) -> str:
 
 def repository_url(repository: Repository) -> str:
     return f"/r/{quote(repository.path)}"
+
+
+def breakable(path: str) -> Markup:
+    """A name that may be broken behind its slashes, and need not be anywhere else."""
+    return Markup("/<wbr>").join(path.split("/"))
 
 
 def entry_name(entry: Descriptor) -> str:
