@@ -72,8 +72,9 @@ def inspect(
     from mirror.commands import tables
 
     image = parse_image(reference)
-    path = f"repositories/{quote(image.path)}/images/{quote(str(image.reference))}"
-    found = _asked(lambda: _server(config, server).get(path))
+    path = f"repositories/{quote(image.repository)}/images/{quote(str(image.reference))}"
+    ns = {"ns": image.registry} if image.registry else {}
+    found = _asked(lambda: _server(config, server).get(path, **ns))
     typer.echo(json.dumps(found) if as_json else tables.image(found))
 
 
@@ -116,7 +117,8 @@ def _pages(path: str, key: str, limit: int, config: Any, url: str | None, **quer
     def first() -> list[Mapping[str, Any]]:
         return [entry for entry, _ in zip(entries(), range(limit), strict=False)]
 
-    return _asked(first)
+    found: list[Mapping[str, Any]] = _asked(first)
+    return found
 
 
 def _asked(ask: Callable[[], Any]) -> Any:

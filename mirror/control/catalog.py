@@ -73,7 +73,8 @@ def _commands(request: web.Request) -> Commands:
 
 
 def _place(request: web.Request) -> Place:
-    return _commands(request).names.resolve(RepositoryName.parse(request.match_info["name"]))
+    name = RepositoryName.parse(request.match_info["name"])
+    return _commands(request).names.resolve(name, request.query.get("ns"))
 
 
 def _order(request: web.Request) -> Order:
