@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import resources
 from typing import Any
 
 from aiohttp import web
@@ -141,6 +142,7 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             upstreams=states,
             browse=browse,
             search=search,
+            document=(resources.files("mirror.control") / "openapi.json").read_bytes(),
         )
         stack.push_async_callback(commands.close)
         app[LOCAL] = is_local(config.server.listen.host, config.server.external_url)

@@ -244,7 +244,7 @@ class Log(Section):
 
 
 _HUB_TOKEN_HOSTS = ["auth.docker.io"]
-_HUB_SEARCH = "https://index.docker.io/v1/search"
+_HUB_SEARCH = "https://index.docker.io"
 # Where a registry is that is not where its host says.
 _URLS = {DOCKER_HUB: "https://registry-1.docker.io"}
 # A section of one of these names, or of a host's, needs no `host`.

@@ -68,6 +68,11 @@ async def image(request: web.Request) -> web.StreamResponse:
     return web.json_response(views.image(await _commands(request).browse.image(_place(request), reference)))
 
 
+async def document(request: web.Request) -> web.StreamResponse:
+    """What all of this is, for programs."""
+    return web.Response(body=_commands(request).document, content_type="application/json")
+
+
 def _commands(request: web.Request) -> Commands:
     return request.app[COMMANDS]
 

@@ -28,6 +28,7 @@ class Commands:
     upstreams: Upstreams
     browse: Browse
     search: Search
+    document: bytes  # what describes this API, in OpenAPI's form
 
     async def close(self) -> None:
         """Nothing more is done that nobody waits for, nor what takes long."""

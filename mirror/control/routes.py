@@ -10,6 +10,7 @@ from mirror.http.routes import expect
 def _seeing() -> list[web.RouteDef]:
     """What there is to see, for whoever may pull it."""
     return [
+        web.get("/api/v1/openapi.json", catalog.document),
         web.get("/api/v1/search", catalog.search),
         web.get("/api/v1/repositories", catalog.repositories),
         web.get("/api/v1/repositories/{name:.+}/tags", catalog.tags),

@@ -31,7 +31,7 @@ class UpstreamSearch:
     """Asks the search of one upstream, as nobody in particular. Make it in a running loop; `close` it in the end."""
 
     def __init__(self, config: Upstream, clock: Callable[[], float]) -> None:
-        self._url, self._host, self._clock = URL(config.search_url), config.host, clock
+        self._url, self._host, self._clock = URL(config.search_url) / "v1" / "search", config.host, clock
         self._sessions = Sessions(config, self._url)
         self._flights = Flights()
         self._found: TLRUCache[str, Sequence[SearchHit]] = TLRUCache(

@@ -1,8 +1,9 @@
-"""A server with something to see: images with histories, labels and shared layers, pulled and pushed, and hostile ones."""
+"""Something to see: images with histories, labels and shared layers, pulled and pushed, and hostile ones."""
 
 import gzip
 import json
 
+from tests.conftest import RunningMirror
 from tests.fakes.images import OCI_INDEX, OCI_MANIFEST, Image, Index, digest_of, random_blob
 from tests.fakes.upstream import FakeHub
 
@@ -22,7 +23,9 @@ SIZES = (290_000, 620_000, 4_000, 110_000)
 
 
 def platform_image(seed: str, architecture: str, labels: dict[str, str]) -> Image:
-    layers = [random_blob(f"base/{architecture}/{n}" if n < 2 else f"{seed}/{architecture}/{n}", size)[1] for n, size in enumerate(SIZES)]
+    bases = [f"base/{architecture}/{n}" for n in range(2)]
+    seeds = [*bases, *(f"{seed}/{architecture}/{n}" for n in range(2, len(SIZES)))]
+    layers = [random_blob(seed, size)[1] for seed, size in zip(seeds, SIZES, strict=True)]
     layers = [gzip.compress(layer, 1, mtime=0) for layer in layers]
     config = {
         "architecture": architecture,
@@ -91,3 +94,27 @@ def fill(hub: FakeHub) -> None:
     for name, description in STOCK.items():
         for tag in ("latest", "1.27", "1.27.3-bookworm"):
             hub.add_index(name, tag, image_index(f"{name}/{'old' if tag == '1.27' else 'new'}", description))
+
+
+async def pull_everything(mirror: RunningMirror, *names: str) -> None:
+    """Every image, as clients do, and until all of it is here."""
+    for name in names or STOCK:
+        for tag in ("latest", "1.27", "1.27.3-bookworm"):
+            index = (await mirror.get(f"/v2/{name}/manifests/{tag}")).json()
+            for entry in index["manifests"]:
+                image = (await mirror.get(f"/v2/{name}/manifests/{entry['digest']}")).json()
+                for blob in (image["config"], *image["layers"]):
+                    answer = await mirror.get(f"/v2/{name}/blobs/{blob['digest']}")
+                    assert answer.status == 200, answer.body
+
+
+async def push(mirror: RunningMirror, name: str, *tags: str) -> None:
+    """One image, under all of these tags."""
+    (image, _) = image_index("pushed", "Ours").images
+    for digest, blob in image.blobs.items():
+        answer = await mirror.post(f"/v2/{name}/blobs/uploads/", params={"digest": digest}, data=blob)
+        assert answer.status == 201, answer.body
+    for tag in tags:
+        headers = {"Content-Type": image.media_type}
+        answer = await mirror.put(f"/v2/{name}/manifests/{tag}", data=image.manifest, headers=headers)
+        assert answer.status == 201, answer.body
