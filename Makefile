@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 N      ?= 25
 ROUNDS ?= 5
-CONFIG ?= config.example.toml
+CONFIG ?= $(or $(MIRROR_CONFIG),config.example.toml)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup serve migrate programs test check conformance crash bench clean

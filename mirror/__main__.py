@@ -41,7 +41,9 @@ def root(
 
 @cli.command()
 def serve(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Run the server until SIGTERM. Prints `listening on http://…` when it is ready; logs go to standard error.
+    """Run the server until SIGTERM.
+
+    Prints `listening on http://…` when it is ready; logs go to standard error.
 
     Example: mirror serve --config /etc/registry-mirror/config.toml
     """
@@ -72,7 +74,9 @@ def _announcing(as_json: bool) -> Callable[[str], None]:
 
 @cli.command()
 def migrate(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Make the store's index, or bring it up to date. `serve` does it too; the store must not be in use.
+    """Make the store's index, or bring it up to date.
+
+    `serve` does it too; the store must not be in use.
 
     Example: mirror migrate --config /etc/registry-mirror/config.toml
     """
@@ -91,17 +95,20 @@ def migrate(config: ConfigOption = None, as_json: JsonOption = False) -> None:
 
 @cli.command("check-config")
 def check_config(config: ConfigOption = None, as_json: JsonOption = False) -> None:
-    """Check the configuration and print what is in effect, secrets masked. Exits 2 where something is wrong.
+    """Check the configuration and print what is in effect.
+
+    Secrets are masked. Exits 2 where something is wrong.
 
     Example: MIRROR_SERVER__LISTEN=[::]:5000 mirror check-config --config config.toml
     """
+    from mirror.checks import check, missing_helpers
     from mirror.config import load_config, to_toml
+    from mirror.routing import names_of
 
     loaded = load_config(config, os.environ)
-    for upstream in loaded.upstreams.values():
-        upstream.read_password()
-    for section in loaded.warm:
-        section.check_file()
+    check(loaded, names_of(loaded))
+    for section, program in missing_helpers(loaded):
+        typer.echo(f"warning: upstreams.{section}: {program} is not on the PATH", err=True)
     shown = to_toml(loaded)
     typer.echo(json.dumps(tomllib.loads(shown)) + "\n" if as_json else shown, nl=False)
 
@@ -113,17 +120,21 @@ def wire(
         typer.Argument(help="Whose configuration it is; podman's is buildah's and skopeo's, too."),
     ],
     server: Annotated[
-        str | None, typer.Option(metavar="URL", help="How clients reach this server, if its configuration cannot say.")
+        str | None,
+        typer.Option(metavar="URL", help="How clients reach this server, if neither it nor its configuration can say."),
     ] = None,
     write: Annotated[bool, typer.Option("--write", help="Write the files instead of printing them.")] = False,
     root: Annotated[Path, typer.Option(help="The folder that the files are below.")] = Path("/"),
     config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a JSON list.")] = False,
 ) -> None:
-    """Print, or write, what makes a client pull through this server, for every upstream of the configuration.
+    """Print, or write, what a client needs to pull from here.
+
+    That is for every upstream of the configuration.
 
     Example: mirror wire containerd --server http://mirror.example.com:5000 --write
     """
+    from mirror.commands.client import running_at
     from mirror.config import load_config
     from mirror.wiring import report
     from mirror.wiring.clients import files_for
@@ -131,7 +142,12 @@ def wire(
     from mirror.wiring.write import place, write_all
 
     loaded = load_config(config, os.environ)
-    found = find_server(server, loaded.server.external_url, loaded.server.listen)
+    listen = loaded.server.listen
+    if server is None and not loaded.server.external_url and (running := running_at(loaded.storage.root)):
+        if running != listen:
+            typer.echo(f"the server that runs on {loaded.storage.root.absolute()} listens on {running}", err=True)
+        listen = running
+    found = find_server(server, loaded.server.external_url, listen)
     files = files_for(client, found, {upstream.host: upstream.default for upstream in loaded.upstreams.values()})
     if write:
         placed = place(root, files)

@@ -18,6 +18,7 @@ from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
 from mirror import buffers
+from mirror.checks import check, missing_helpers
 from mirror.config import Config
 from mirror.control.guard import is_local
 from mirror.control.keys import COMMANDS, LOCAL, Commands
@@ -28,18 +29,20 @@ from mirror.discovery.browse import Browse
 from mirror.discovery.lists import Lists
 from mirror.discovery.search import Search
 from mirror.errors import ListenError, StartError
+from mirror.flights import Flights
 from mirror.http.access import AccessLogger, BadRequests
 from mirror.http.drain import Drain
 from mirror.http.keys import DRAIN, METRICS, SERVICES, Services
 from mirror.http.metrics import UpstreamCollector, registry_of
 from mirror.http.middleware import answering, signing
+from mirror.http.pages import keeping_pages_out
 from mirror.http.routes import routes
 from mirror.http.warm import warm_first
 from mirror.logs import Stream, access_log
 from mirror.management.delete import Deletions
 from mirror.management.sweep import Sweeper
 from mirror.management.upstreams import Upstreams
-from mirror.pages.handlers import routes as pages
+from mirror.pages.handlers import routes as page_routes
 from mirror.pages.keys import VIEWS, Views
 from mirror.pages.render import Pages
 from mirror.pull.blob import BlobPulls
@@ -52,7 +55,8 @@ from mirror.pull.status import Statuses
 from mirror.pull.warm import Warming
 from mirror.push.manifest import ManifestPushes
 from mirror.push.upload import Uploads
-from mirror.routing import Names, Rules
+from mirror.routing import Names, names_of
+from mirror.upstream import pace
 from mirror.upstream.client import UpstreamClient
 from mirror.upstream.search import UpstreamSearch
 from mirror.usage import Usage
@@ -79,6 +83,8 @@ _MAX_HEADERS = 48
 @asynccontextmanager
 async def build(config: Config, clock: Callable[[], float] = time.time) -> AsyncIterator[web.Application]:
     """The application, ready to serve. Raises StoreInUse, StoreUnusable, ConfigError."""
+    names = names_of(config)
+    check(config, names)
     async with AsyncExitStack() as stack:
         store = await stack.enter_async_context(open_store(config.storage.root, clock))
         upstreams: dict[str, UpstreamClient] = {}
@@ -93,7 +99,6 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         stack.push_async_callback(blob_pulls.close)
         prefetch = Prefetch(downloads, upstreams)
         stack.push_async_callback(prefetch.close)
-        names = _names(config)
         _warn_of_unreachable(names, store)
         lists = Lists(store, upstreams, names.shows, clock)
         stack.push_async_callback(lists.close)
@@ -112,7 +117,8 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         stack.push_async_callback(usage.close)
 
         drain = Drain()
-        app = web.Application(middlewares=[answering(drain)])
+        pages = keeping_pages_out(on_loopback=config.server.listen.is_loopback, external_url=config.server.external_url)
+        app = web.Application(middlewares=[answering(drain), pages])
         app[SERVICES] = Services(
             external_url=config.server.external_url,
             names=names,
@@ -129,9 +135,9 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         )
         states = Upstreams(upstreams)
         app[METRICS] = registry_of(UpstreamCollector(states))
-        for section in config.warm:
-            section.check_file()
         pulls = (names, store, manifest_pulls, blob_pulls, downloads)
+        answers = Flights()
+        stack.push_async_callback(answers.close)
         app[COMMANDS] = commands = Commands(
             names=names,
             refreshes=Refreshes(store, manifest_pulls),
@@ -143,6 +149,7 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             browse=browse,
             search=search,
             document=(resources.files("mirror.control") / "openapi.json").read_bytes(),
+            answers=answers,
         )
         stack.push_async_callback(commands.close)
         app[LOCAL] = is_local(config.server.listen.host, config.server.external_url)
@@ -158,7 +165,7 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             external_url=config.server.external_url,
             clock=clock,
         )
-        app.add_routes(pages())
+        app.add_routes(page_routes())
         app[DRAIN] = drain
         app.on_response_prepare.append(signing(drain))
         yield app
@@ -190,7 +197,9 @@ async def serving(config: Config, log_stream: Stream | None = None) -> AsyncIter
             site = web.SockSite(runner, listener, backlog=16)
             await site.start()
             listener.listen(_BACKLOG)
+            await _tell_of_upstreams(config)
             _warn_of_shared_accounts(config)
+            _warn_of_few_slots(config)
             host, port = listener.getsockname()[:2]
             url = f"http://{Listen(host, port)}"
             async with control_socket(Layout(config.storage.root).control, app[COMMANDS], url):
@@ -207,10 +216,14 @@ async def serving(config: Config, log_stream: Stream | None = None) -> AsyncIter
                 access.flush()
 
 
-def _names(config: Config) -> Names:
+async def _tell_of_upstreams(config: Config) -> None:
+    """Which registries names mean, and which of them those that say nothing of one."""
     default = next((upstream.host for upstream in config.upstreams.values() if upstream.default), None)
-    rules = {upstream.host: Rules(upstream.allow, upstream.deny) for upstream in config.upstreams.values()}
-    return Names(rules, default, config.hosted.allow)
+    hosts = [upstream.host for upstream in config.upstreams.values()]
+    log.info("pulling from these upstreams", extra={"upstreams": hosts, "default": default})
+    for section, program in await asyncio.to_thread(missing_helpers, config):
+        facts = {"upstream": config.upstreams[section].host, "helper": program}
+        log.warning("a credential helper is not on the PATH", extra=facts)
 
 
 def _warn_of_unreachable(names: Names, store: Store) -> None:
@@ -228,6 +241,12 @@ def _warn_of_shared_accounts(config: Config) -> None:
     ]
     if shared and not config.server.listen.is_loopback:
         log.warning("everyone who reaches this server may pull what its accounts may pull", extra={"upstreams": shared})
+
+
+def _warn_of_few_slots(config: Config) -> None:
+    few = [host.host for host in config.upstreams.values() if 0 < host.max_requests_at_once < pace.SEVERAL]
+    if few:
+        log.warning("clients may wait for a manifest behind whole blobs", extra={"upstreams": few})
 
 
 async def serve(config: Config, log_stream: Stream, announce: Callable[[str], None]) -> None:

@@ -9,6 +9,7 @@ import math
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -37,14 +38,15 @@ from mirror.values import (
     Host,
     Hosts,
     Images,
+    Interval,
     Listen,
     OptionalUrl,
     Pattern,
     Patterns,
     Platforms,
+    ProxyUrl,
     Size,
     listed,
-    parse_image,
     repository_pattern,
     tag_pattern,
 )
@@ -148,7 +150,7 @@ class Upstream(Account):
     read_timeout: Duration = 30.0
     revalidate_timeout: Duration = 5.0
     ca_file: Path | None = None
-    proxy: OptionalUrl = ""
+    proxy: ProxyUrl = ""
     search_url: OptionalUrl = ""
 
     @property
@@ -210,7 +212,7 @@ class Warm(Section):
     images: Images = ()
     file: Path | None = None
     platforms: Platforms = ()
-    every: Annotated[Duration, Field(ge=60)] = 6 * 3600.0
+    every: Interval = 6 * 3600.0
 
     @whole(mode="after")
     def _check_images(self) -> "Warm":
@@ -218,8 +220,8 @@ class Warm(Section):
             raise ValueError("name some images, or a file that does")
         return self
 
-    def read_file(self) -> list[str]:
-        """What the file names, unchecked. Blocking; raises ConfigError."""
+    def read_file(self) -> list[tuple[int, str]]:
+        """What the file names, and in which lines; unchecked. Blocking; raises ConfigError."""
         if self.file is None:
             return []
         try:
@@ -227,14 +229,6 @@ class Warm(Section):
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
             raise ConfigError(f"warm: file {self.file}: {reason}") from None
-
-    def check_file(self) -> None:
-        """At start, so that a mistake is found by whoever made it. Blocking; raises ConfigError."""
-        for line in self.read_file():
-            try:
-                parse_image(line)
-            except ValueError as error:
-                raise ConfigError(f"warm: file {self.file}: {error}") from None
 
 
 class Log(Section):
@@ -303,15 +297,38 @@ def _named(section: str) -> dict[str, Any]:
 def load_config(file: Path | None, environment: Mapping[str, str]) -> Config:
     """Read the file (if any), lay the environment over it, check everything. Raises ConfigError."""
     values = _read(file) if file is not None else {}
+    _refuse_hosts_without_quotes(str(file), values.get("upstreams"))
     values.setdefault("upstreams", {"dockerhub": {}})
     _refuse_near_misses(environment, [*_NAMES, *(values["upstreams"] if isinstance(values["upstreams"], dict) else ())])
     laid = {tuple(name.removeprefix(_PREFIX).lower().split("__")): name for name in environment if _is_ours(name)}
     for path, name in laid.items():
+        if path[0] == "warm":
+            raise ConfigError(f"{name}: not by environment; write [[warm]] into the file")
         _lay_over(values, path, environment[name])
     try:
         return Config.model_validate(values)
     except ValidationError as error:
         raise ConfigError("\n".join(_explain(error, str(file or ""), laid))) from None
+
+
+def _refuse_hosts_without_quotes(file: str, sections: object) -> None:
+    """Without quotes TOML reads `[upstreams.ghcr.io]` as a table `io` in one that is called `ghcr`."""
+    for name, section in sections.items() if isinstance(sections, dict) else ():
+        for key, below in section.items() if isinstance(section, dict) else ():
+            if key not in Upstream.model_fields and (rest := _path_to_keys(below)) is not None:
+                host = ".".join((name, key, *rest))
+                raise ConfigError(f'{file}: upstreams.{host}: a host has to be in quotes; write [upstreams."{host}"]')
+
+
+def _path_to_keys(table: object) -> list[str] | None:
+    """The names on the way down to a table that has the keys of an upstream, or nothing; None where there is none."""
+    if not isinstance(table, dict):
+        return None
+    if table.keys() <= Upstream.model_fields.keys():
+        return []
+    name, below = next(iter(table.items()))
+    rest = _path_to_keys(below)
+    return None if rest is None else [name, *rest]
 
 
 def _is_ours(name: str) -> bool:
@@ -373,7 +390,7 @@ def _explain(error: ValidationError, file: str, laid: Mapping[tuple[str, ...], s
             case "extra_forbidden":
                 text = f"unknown key; there are: {', '.join(_known_beside(path))}"
             case "missing":
-                text = "missing"
+                text = "missing" + (_meant_host(path[1]) if path[0] == "upstreams" and path[-1] == "host" else "")
             case "tuple_type" if path == ("warm",):
                 text = "must be a list of sections: write [[warm]], in double brackets"
             case "model_type" | "dict_type":
@@ -382,6 +399,14 @@ def _explain(error: ValidationError, file: str, laid: Mapping[tuple[str, ...], s
                 text = problem["msg"].removeprefix("Value error, ")
         lines.append(f"{source}: {key}: {text}" if source else f"{key}: {text}")
     return lines
+
+
+def _meant_host(section: str) -> str:
+    """What the name of a section without a host may have been meant to be."""
+    near = get_close_matches(section.lower(), _NAMES, 1)
+    if near:
+        return f"; did you mean [upstreams.{near[0]}]?"
+    return f"; only {', '.join(_NAMES)}, and hosts in quotes, need none"
 
 
 def _known_beside(path: Sequence[str]) -> list[str]:
@@ -428,8 +453,6 @@ def _key(key: str) -> str:
 
 def _value(value: object) -> str:
     match value:
-        case float() if math.isinf(value):
-            return '"forever"'
         case bool() | int() | float():
             return json.dumps(value)
         case tuple() | list():

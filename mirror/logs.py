@@ -5,6 +5,7 @@ The access log has a shorter way to the same lines: it is written at every reque
 """
 
 import asyncio
+import io
 import json
 import logging
 import os
@@ -15,12 +16,13 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from json.encoder import encode_basestring_ascii
 from queue import SimpleQueue
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
 from mirror.config import Log
+from mirror.printable import printable
 
 log = logging.getLogger(__name__)
 
@@ -194,8 +196,21 @@ def _time(at: float) -> str:
 
 
 def _console(terminal: bool) -> Processor:
-    # Not the pretty traceback: it prints the values of local variables, and with them whatever is secret.
-    return structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=structlog.dev.plain_traceback)
+    """Lines for a terminal, which obeys what it is sent: nothing from elsewhere gets there as it came."""
+    render = structlog.dev.ConsoleRenderer(colors=terminal, exception_formatter=_traceback)
+
+    def console(logger: WrappedLogger, method: str, event: EventDict) -> str:
+        said = {name: printable(value) if isinstance(value, str) else value for name, value in event.items()}
+        return render(logger, method, said)
+
+    return console
+
+
+def _traceback(stream: TextIO, exc_info: ExcInfo) -> None:
+    """Not the pretty one: it prints the values of local variables, and with them whatever is secret."""
+    plain = io.StringIO()
+    structlog.dev.plain_traceback(plain, exc_info)
+    stream.write("\n".join(map(printable, plain.getvalue().split("\n"))))
 
 
 def _encode(event: EventDict, **_options: object) -> str:

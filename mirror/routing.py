@@ -12,7 +12,9 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from urllib.parse import urlsplit
 
+from mirror.config import Config
 from mirror.values import DOCKER_HUB, known_host
 from ocispec.errors import NameUnknown
 from ocispec.image import ImageName
@@ -75,13 +77,28 @@ def spellings(host: str, name: str) -> tuple[str, ...]:
     return (name,) if short == name else (name, short)
 
 
+def names_of(config: Config) -> "Names":
+    """What names mean where this is the configuration."""
+    default = next((upstream.host for upstream in config.upstreams.values() if upstream.default), None)
+    rules = {upstream.host: Rules(upstream.allow, upstream.deny) for upstream in config.upstreams.values()}
+    own = {str(config.server.listen), urlsplit(config.server.external_url).netloc}
+    return Names(rules, default, config.hosted.allow, own)
+
+
 class Names:
     """Resolves names. Built from the configured upstreams' hosts and rules, the one that is the default, and the
-    patterns of names that may be pushed (any, where there are none)."""
+    patterns of names that may be pushed (any, where there are none). `own` are addresses of this server, which belong
+    into no name."""
 
-    def __init__(self, upstreams: Mapping[str, Rules], default: str | None, hosted: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        upstreams: Mapping[str, Rules],
+        default: str | None,
+        hosted: Sequence[str] = (),
+        own: Container[str] = (),
+    ) -> None:
         self._rules, self._hosts, self._default = upstreams, frozenset(upstreams), default
-        self._pushable = hosted
+        self._pushable, self._own = hosted, own
         # Clients send the same few names over and over; bounded, since they can send any.
         self.read = lru_cache(_REMEMBERED)(self._read)
 
@@ -106,9 +123,9 @@ class Names:
         closed = bool(self._pushable) and not matches(name, self._pushable)
         if rest and "." in host:
             # Another registry's name is not for the default upstream to know.
-            return Place(name, Repository(name), None, self._no_such(host), is_closed=closed)
+            return Place(name, Repository(name), None, self._no_such(host, rest), is_closed=closed)
         if self._default is None:
-            return Place(name, Repository(name), None, is_closed=closed)
+            return Place(name, Repository(name), None, self._no_default(name), is_closed=closed)
         if self._default == DOCKER_HUB and host == "library":
             return self._upstream(self._default, name, name)
         if self._pushable and not closed:
@@ -119,13 +136,32 @@ class Names:
     def _within(self, ns: str, name: RepositoryName) -> Place:
         host = known_host(ns)
         if host not in self._hosts:
-            raise NameUnknown(self._no_such(ns))
+            raise NameUnknown(self._no_such(ns, name))
         # containerd with override_path sends both the prefix and ns.
         prefix, _, rest = name.partition("/")
         return self._upstream(host, name, rest if rest and known_host(prefix) == host else name)
 
-    def _no_such(self, host: str) -> str:
-        return f"no upstream is called {host[:100]!r}; known: {', '.join(sorted(self._hosts)) or 'none'}"
+    def _no_such(self, host: str, rest: str) -> str:
+        text = f"no upstream is called {host[:100]!r}; known: {self._known}"
+        is_own = host in self._own or host.startswith(("localhost:", "127.0.0.1:", "[::1]:"))
+        return f"{text}; leave the mirror's own address out: {rest[:100]}" if is_own else text
+
+    def _no_default(self, name: str) -> str | None:
+        if not self._hosts:
+            return None  # a plain registry: where else should it look
+        return f"no upstream is the default, so {name[:100]} is only looked for here; known: {self._known}"
+
+    @property
+    def _known(self) -> str:
+        return ", ".join(sorted(self._hosts)) or "none"
+
+    def check(self, image: ImageName) -> None:
+        """Raises NameUnknown for an image that no upstream can have: of another registry, or kept away by the rules."""
+        place = self.find(image)
+        host, _, rest = place.name.partition("/")
+        is_elsewhere = bool(rest) and "." in host
+        if place.cached is None and (place.hosted is None or place.hidden is not None or is_elsewhere):
+            raise NameUnknown(place.hint)
 
     def unreachable(self, repositories: Iterable[Repository]) -> tuple[Counter[str], Counter[str]]:
         """What the upstreams of an earlier configuration have left, counted by host: cached repositories of hosts that

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, NamedTuple
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, InstanceOf, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, InstanceOf, PlainSerializer
 
 from ocispec.errors import RegistryError
 from ocispec.image import ImageName
@@ -59,6 +59,19 @@ def parse_duration(value: object) -> float:
     return _quantity(value, _DURATIONS, "30s, 15m or 24h")
 
 
+def show_duration(seconds: float) -> str:
+    """300 → `5m`: the largest unit that leaves no fraction; what needs one is in seconds."""
+    for unit in ("d", "h", "m", "s", "ms"):
+        count = round(seconds / _DURATIONS[unit])
+        if count and math.isclose(count * _DURATIONS[unit], seconds):
+            return f"{count}{unit}"
+    return f"{seconds:.6f}s" if seconds else "0s"
+
+
+def show_age(seconds: float) -> str:
+    return "forever" if math.isinf(seconds) else show_duration(seconds)
+
+
 def parse_listen(value: object) -> Listen:
     """`127.0.0.1:5000`, `[::]:5000` → host and port; raises ValueError. The host is never left out: every address
     of a machine is too much to be listened on by omission."""
@@ -84,16 +97,21 @@ def _host(value: str) -> str:
     return value.lower()
 
 
-def _base_url(value: str) -> str:
+def _base_url(value: str, example: str = "https://registry.example.com") -> str:
+    wrong = f"{_shown(value)} is not a base URL; write it like {example}"
     try:
         parts = urlsplit(value)
         usable = parts.port is None or parts.port > 0
     except ValueError:
-        raise ValueError(f"{_shown(value)} is not a base URL; write it like https://registry.example.com") from None
+        raise ValueError(wrong) from None
     extra = parts.username or parts.password or parts.query or parts.fragment or parts.path.strip("/")
     if parts.scheme not in ("http", "https") or not parts.hostname or extra or not usable:
-        raise ValueError(f"{_shown(value)} is not a base URL; write it like https://registry.example.com")
+        raise ValueError(wrong)
     return value.rstrip("/")
+
+
+def _proxy_url(value: str) -> str:
+    return _base_url(value, "http://proxy.example.com:3128") if value else ""
 
 
 def _helper(value: str) -> str:
@@ -118,6 +136,12 @@ def _folder(value: object) -> object:
 def parse_age(value: object) -> float:
     """A duration, or `forever`."""
     return math.inf if value in ("forever", math.inf) else parse_duration(value)
+
+
+def _at_least_a_minute(seconds: float) -> float:
+    if seconds < 60:
+        raise ValueError(f"{show_duration(seconds)} is too short; at least 1m")
+    return seconds
 
 
 def _pattern(value: str) -> str:
@@ -190,8 +214,9 @@ Platforms = Annotated[
 ]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 Size = Annotated[int, BeforeValidator(parse_size)]
-Duration = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
-Age = Annotated[float, BeforeValidator(parse_age), Field(ge=0)]
+Duration = Annotated[float, BeforeValidator(parse_duration), PlainSerializer(show_duration)]
+Interval = Annotated[Duration, AfterValidator(_at_least_a_minute)]
+Age = Annotated[float, BeforeValidator(parse_age), PlainSerializer(show_age)]
 Pattern = Annotated[str, AfterValidator(_pattern)]
 Patterns = Annotated[tuple[Pattern, ...], BeforeValidator(listed)]
 Address = Annotated[Listen, BeforeValidator(parse_listen), PlainSerializer(str)]
@@ -199,4 +224,5 @@ Host = Annotated[str, AfterValidator(_host)]
 Hosts = Annotated[tuple[Host, ...], BeforeValidator(listed)]
 Helper = Annotated[str, AfterValidator(_helper)]
 BaseUrl = Annotated[str, AfterValidator(_base_url)]
+ProxyUrl = Annotated[str, AfterValidator(_proxy_url)]
 OptionalUrl = Annotated[str, AfterValidator(lambda value: _base_url(value) if value else "")]

@@ -37,10 +37,10 @@ class ImageName:
         return f"{host}{self.repository}{'@' if isinstance(self.reference, Digest) else ':'}{self.reference}"
 
 
-def listed_images(text: str) -> list[str]:
-    """What a list of images names, one a line; `#` begins a comment."""
-    said = (line.partition("#")[0].strip() for line in text.splitlines())
-    return [line for line in said if line]
+def listed_images(text: str) -> list[tuple[int, str]]:
+    """What a list of images names, one a line, and in which line; `#` begins a comment."""
+    said = ((number, line.partition("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1))
+    return [(number, name) for number, name in said if name]
 
 
 def _split(text: str) -> tuple[str | None, str]:

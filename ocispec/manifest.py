@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from ocispec import media_types
 from ocispec.descriptor import Descriptor, annotations_of, check_names, text_of
 from ocispec.digest import Digest
+from ocispec.documents import count_parts
 from ocispec.errors import ManifestInvalid
 from ocispec.platform import Platform
 
 # What Distribution, zot and most registries accept; larger ones could not be pushed anywhere else.
 MAX_BYTES = 4 * 2**20
 _MAX_DEPTH = 64
-# Objects, lists and members in all. Real manifests have a few hundred; a million would hold everybody else up.
+# Real manifests have a few hundred; a million would hold everybody else up.
 _MAX_NODES = 50_000
 
 
@@ -127,7 +128,7 @@ def _subject(value: dict[str, object]) -> Descriptor | None:
 
 
 def _load(body: bytes) -> dict[str, object]:
-    if sum(map(body.count, (b",", b"[", b"{"))) > _MAX_NODES:
+    if count_parts(body) > _MAX_NODES:
         raise ManifestInvalid("the manifest has too many parts")
     try:
         value = json.loads(body.decode("utf-8"), object_pairs_hook=_unique, parse_int=_whole_number)

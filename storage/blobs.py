@@ -9,7 +9,7 @@ The invariants, which everything above relies on:
 """
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from io import FileIO
 from typing import TypeVar
@@ -53,6 +53,15 @@ class Blobs:
         def unit(connection: Connection) -> int | None:
             size = rows.linked_size(connection, repository, digest)
             return size if size is not None and self._content.has(digest, size) else None
+
+        return await self._index.read(unit)
+
+    async def among(self, repository: Repository, digests: Iterable[Digest]) -> set[Digest]:
+        """Those of `digests` that `open` would find."""
+
+        def unit(connection: Connection) -> set[Digest]:
+            sizes = rows.linked_sizes(connection, repository, digests)
+            return {digest for digest, size in sizes.items() if self._content.has(digest, size)}
 
         return await self._index.read(unit)
 

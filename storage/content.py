@@ -18,14 +18,12 @@ from typing import TypeVar
 
 from ocispec.digest import Digest
 from ocispec.errors import DigestInvalid
-from storage.errors import StorageError, StoreFull, StoreUnavailable
-from storage.files import Disk, has_exactly, open_exactly, remove, remove_older, storage_error
+from storage.errors import StorageError, StoreUnavailable
+from storage.files import LOW, Disk, has_exactly, need, open_exactly, remove, remove_older, storage_error
 from storage.ingest import Ingest
 from storage.layout import Layout
 from storage.partial import Partial
 
-# With less than this a store is as good as full: most layers will not fit.
-_LOW = 32 * 2**20
 # Whether a smaller one fits is found out by writing it.
 _WORTH_LOOKING = 2**20
 
@@ -113,19 +111,14 @@ class Content:
             for folder in self._layout.folders():
                 if not os.access(folder, os.W_OK | os.X_OK):
                     raise StoreUnavailable(f"{folder}: cannot be written")
-            self._need(_LOW)
+            need(self._layout.root, LOW)
 
         await self._disk.run(unit)
 
     async def need(self, size: int) -> None:
         """Raises StoreFull where this many bytes will not fit: better before the first one than after the last."""
         if size >= _WORTH_LOOKING:
-            await self._disk.run(self._need, size)
-
-    def _need(self, size: int) -> None:
-        disk = os.statvfs(self._layout.root)
-        if disk.f_bavail * disk.f_frsize < size:
-            raise StoreFull(f"{disk.f_bavail * disk.f_frsize} bytes are left, {size} are needed")
+            await self._disk.run(need, self._layout.root, size)
 
     async def remove(self, digest: Digest) -> None:
         """Whoever is reading it reads on. Nothing to do where it is not there."""

@@ -21,6 +21,9 @@ from storage.errors import StorageError, StoreFull, StoreUnavailable
 P = ParamSpec("P")
 T = TypeVar("T")
 
+# With less than this a store is as good as full: most layers will not fit, and the index needs some, too.
+LOW = 32 * 2**20
+
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -65,6 +68,14 @@ def storage_error(error: OSError) -> StorageError:
     found = StoreFull(reason) if error.errno in _FULL else StoreUnavailable(reason)
     found.file = str(error.filename or "")
     return found
+
+
+def need(place: Path | int, size: int) -> None:
+    """Raises StoreFull where this many bytes will not fit beside a path, or an open file. Blocking."""
+    disk = os.statvfs(place)
+    left = disk.f_bavail * disk.f_frsize
+    if left < size:
+        raise StoreFull(f"{left} bytes are left, {size} are needed")
 
 
 def write_at(fd: int, data: bytes | memoryview, offset: int) -> int:

@@ -15,12 +15,14 @@ from typing import TypeVar
 
 from ocispec.digest import Digest, Hasher, new_hasher
 from storage.errors import DigestMismatch, StoreUnavailable
-from storage.files import Disk, publish, remove, write_at
+from storage.files import LOW, Disk, need, publish, remove, write_at
 
 T = TypeVar("T")
 
 # Sending written bytes to the device on the way keeps the last sync short: containerd waits 30 s for its answer.
 _SYNC_STEP = 32 * 2**20
+# How often it is looked whether the disk has room for more: not everything that comes says how long it is.
+_LOOK_STEP = 16 * 2**20
 # Bytes are written and hashed in pieces that stay in a core's cache from one to the other (docs/decisions/0009).
 _PIECE = 128 * 2**10
 # Last bytes that are no more than this are written in the hop that publishes them: another one would cost more.
@@ -65,6 +67,10 @@ class Ingest:
         if self.size:
             self._hasher = None
 
+    async def expect(self, total: int) -> None:
+        """So long will it be. Raises StoreFull where the rest will not fit: better before it comes than after."""
+        await self._disk.run(need, self.path.parent, total - self.size)
+
     async def append(self, data: bytes) -> None:
         """Write and hash at the end. On failure the file ends where it did before, and may be tried again."""
         await self._disk.run(self._append, data)
@@ -73,6 +79,8 @@ class Ingest:
     def _append(self, data: bytes) -> None:
         with self._descriptor:
             fd, end = self._open(), self.size
+            if end // _LOOK_STEP != (end + len(data)) // _LOOK_STEP:
+                need(fd, LOW)
             # A copy, which takes the place of the running hash when all is written: what fails leaves no trace.
             hasher = None if self._hasher is None else self._hasher.copy()
             try:

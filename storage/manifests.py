@@ -1,6 +1,6 @@
 """Manifests and tags: their bytes are blobs, what they mean is in the index, the popular ones are in memory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from sqlalchemy import Connection
 
@@ -47,9 +47,9 @@ class Manifests:
             self._hot.put(repository, reference, found, generation)
         return found
 
-    async def has(self, repository: Repository, digest: Digest) -> bool:
-        """Whether the repository has this manifest."""
-        return await self._index.read(lambda connection: rows.find(connection, repository, digest)) is not None
+    async def among(self, repository: Repository, digests: Iterable[Digest]) -> set[Digest]:
+        """Those of `digests` that the index has as manifests of this repository; `find` has the last word."""
+        return await self._index.read(lambda connection: rows.among(connection, repository, digests))
 
     def _read(self, connection: Connection, repository: Repository, reference: Reference) -> StoredManifest | None:
         row = rows.find(connection, repository, reference)

@@ -7,11 +7,14 @@ from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
+from mirror.commands import answers
 from mirror.commands.lines import Line, SocketLine, UrlLine
 from mirror.config import load_config
 from mirror.errors import NoServer
+from mirror.printable import printable
+from mirror.values import Listen, parse_listen
 from storage.errors import StoreInUse
 
 # What the server says may take it as long as its upstreams; what a command can do without may not.
@@ -19,6 +22,16 @@ _PATIENCE_SECONDS, _SHORT_PATIENCE_SECONDS = 300.0, 5.0
 # Which version of what servers say is understood here.
 _API = 1
 _MAX_ERROR_BYTES = 64 * 1024
+# A piece of an image takes two hundred bytes, and there are as many as a manifest of 4 MiB can name.
+_MAX_BYTES, _MAX_LINE_BYTES = 8 * 1024**2, 1024**2
+
+_SHAPES: Mapping[tuple[str, str], type[answers.Answer]] = {
+    ("GET", "server"): answers.Server,
+    ("GET", "warm"): answers.Schedules,
+    ("GET", "status"): answers.Status,
+    ("GET", "upstreams"): answers.Upstreams,
+    ("POST", "refresh"): answers.Refreshed,
+}
 
 
 class Refused(Exception):
@@ -38,26 +51,38 @@ class Server:
 
     def get(self, path: str, **query: str | list[str]) -> dict[str, Any]:
         """The whole answer; raises Refused."""
-        return self._whole("GET", f"{path}?{urlencode(query, doseq=True)}", None)
+        return self._whole("GET", path, urlencode(query, doseq=True), None)
+
+    def tell(self, path: str) -> dict[str, Any]:
+        """The same of what no server of ours refuses."""
+        try:
+            return self.get(path)
+        except Refused as refusal:
+            raise NoServer(f"{self._line.name}: {refusal}") from None
 
     def post(self, path: str, order: Mapping[str, object]) -> dict[str, Any]:
         """The whole answer; raises Refused."""
-        return self._whole("POST", path, order)
+        return self._whole("POST", path, "", order)
 
     def follow(self, path: str, order: Mapping[str, object]) -> Iterator[dict[str, Any]]:
         """The lines of an answer, as they come, but for the one that says that it is done; raises Refused."""
         with self._answer("POST", path, order, patience=None) as answer:
-            while line := answer.readline():
-                found = json.loads(line)
-                if found["event"] == "done":
+            while line := answer.readline(_MAX_LINE_BYTES):
+                if self._read(answers.Event, line)["event"] == "done":
                     return
-                yield found
+                yield self._read(answers.Step, line)
             raise ConnectionError  # what breaks off looks like the end
 
-    def _whole(self, method: str, path: str, order: Mapping[str, object] | None) -> dict[str, Any]:
-        with self._answer(method, path, order, self._patience) as answer:
-            found: dict[str, Any] = json.loads(answer.read())
-            return found
+    def _whole(self, method: str, path: str, query: str, order: Mapping[str, object] | None) -> dict[str, Any]:
+        with self._answer(method, f"{path}?{query}", order, self._patience) as answer:
+            return self._read(_SHAPES[method, path], answer.read(_MAX_BYTES))
+
+    def _read(self, shape: type[answers.Answer], body: bytes) -> dict[str, Any]:
+        """What is too long has been cut, and is no JSON any more."""
+        try:
+            return shape.read(body)
+        except ValueError:
+            raise NoServer(f"{self._line.name} answers something else than it was asked") from None
 
     @contextmanager
     def _answer(
@@ -93,7 +118,8 @@ class Server:
     def _refusal(self, answer: HTTPResponse) -> Exception:
         """What it means for the command that the server did not do it."""
         error = _first_error(_object(answer))
-        message = str(error.get("message") or f"it answers {answer.status}")
+        said = error.get("message")
+        message = printable(said) if said and isinstance(said, str) else f"it answers {answer.status}"
         if error.get("code") == "DENIED":
             return NoServer(f"{self._line.name}: {message}")
         if error.get("code") == "NOT_FOUND":
@@ -151,8 +177,19 @@ def naming_the_holder(root: Path) -> Iterator[None]:
     try:
         yield
     except StoreInUse as error:
-        try:
-            url = Server(SocketLine(root), _SHORT_PATIENCE_SECONDS).get("server")["url"]
-        except (NoServer, Refused):
-            raise error from None
-        raise StoreInUse(f"{error}, which serves {url}") from None
+        url = _url_of(root)
+        raise (StoreInUse(f"{error}, which serves {url}") if url else error) from None
+
+
+def running_at(root: Path) -> Listen | None:
+    """Where the server listens that runs on this store; None where there is none, or it does not tell."""
+    url = _url_of(root)
+    return parse_listen(urlsplit(url).netloc) if url else None
+
+
+def _url_of(root: Path) -> str | None:
+    try:
+        url: str = Server(SocketLine(root), _SHORT_PATIENCE_SECONDS).get("server")["url"]
+        return url
+    except (NoServer, Refused):
+        return None

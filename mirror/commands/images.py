@@ -12,18 +12,20 @@ import typer
 
 from mirror.commands.options import ConfigOption, JsonOption, PlatformOption, ServerOption, parse_image, parse_platforms
 from mirror.errors import NoServer
-from ocispec.image import listed_images
+from ocispec.image import ImageName, listed_images
 
 _REF = "An image, such as nginx, nginx:1.27, ghcr.io/org/app:tag or repo@sha256:…"
 
 
 def refresh(
-    references: Annotated[list[str], typer.Argument(metavar="REF...", help=_REF)],
+    references: Annotated[list[str], typer.Argument(metavar="REF", help=_REF)],
     config: ConfigOption = None,
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask the upstream where a tag points now, whatever its ttl, and fetch it if it has moved.
+    """Ask where tags point now, and fetch what has moved.
+
+    The upstream is asked at once, whatever `tag_ttl` says.
 
     Exits 1 if there is one that could not be asked about, or that is gone; 3 if no server takes the command.
 
@@ -51,7 +53,9 @@ def status(
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Whether all of an image is here, so that it could be pulled with the network cut. Asks no upstream.
+    """Whether all of an image is here.
+
+    If it is, it could be pulled with the network cut. Asks no upstream.
 
     Exits 0 if it is, 1 if it is not, 3 if no server could say.
 
@@ -71,7 +75,7 @@ def status(
 
 
 def warm(
-    references: Annotated[list[str] | None, typer.Argument(metavar="REF...", help=_REF)] = None,
+    references: Annotated[list[str] | None, typer.Argument(metavar="REF", help=_REF)] = None,
     file: Annotated[
         Path | None,
         typer.Option("--file", "-f", help="More of them, one a line; # begins a comment, - is standard input."),
@@ -81,7 +85,9 @@ def warm(
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Pull whole images into the store before anybody asks for them. Of pushed ones, look whether all is here.
+    """Pull whole images before anybody asks for them.
+
+    They are kept in the store. Of pushed ones it is looked whether all is here.
 
     Exits 1 if there is anything that could not be had, and names it; 3 if no server takes the command.
 
@@ -90,7 +96,7 @@ def warm(
     from mirror.commands.client import Refused, server_of
     from mirror.commands.progress import reporter
 
-    images = [parse_image(text) for text in [*(references or []), *_listed(file)]]
+    images = [*map(parse_image, references or []), *_listed(file)]
     if not images:
         raise typer.BadParameter("name at least one image, or a --file with some")
     order = {
@@ -98,23 +104,27 @@ def warm(
         "platforms": [str(one) for one in parse_platforms(platform)],
     }
     steps = server_of(config, server).follow("warm", order)
+    failed, lost = False, dict[str, str]()
     try:
         with reporter(as_json=as_json, live=sys.stdout.isatty()) as report:
-            failed = [step for step in map(report, steps) if step["event"] == "failed"]
+            for step in map(report, steps):
+                failed = failed or step["event"] == "failed"
+                if (step["event"], step["role"]) == ("failed", "image") and step["image"] in order["images"]:
+                    lost[step["image"]] = step.get("reason", "")
     except Refused as refusal:
         typer.echo(f"error: {refusal}", err=True)
         raise typer.Exit(1 if refusal.is_final else NoServer.exit_code) from None
-    for step in failed:
-        if step["role"] == "image":
-            typer.echo(f"error: {step['image']}: {step['reason']}", err=True)
+    for image, reason in lost.items():
+        typer.echo(f"error: {image}: {reason}", err=True)
     raise typer.Exit(1 if failed else 0)
 
 
-def _listed(file: Path | None) -> list[str]:
-    """What a list of images names."""
+def _listed(file: Path | None) -> list[ImageName]:
+    """What a list of images names. Raises BadParameter."""
     if file is None:
         return []
     try:
-        return listed_images(sys.stdin.read() if str(file) == "-" else file.read_text())
+        lines = listed_images(sys.stdin.read() if str(file) == "-" else file.read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise typer.BadParameter(f"{file}: {getattr(error, 'strerror', None) or error}") from None
+    return [parse_image(text, f"{file}, line {number}: ") for number, text in lines]

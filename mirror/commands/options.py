@@ -37,12 +37,12 @@ PlatformOption = Annotated[
 ]
 
 
-def parse_image(text: str) -> ImageName:
-    """Raises BadParameter, which ends the command with exit code 2."""
+def parse_image(text: str, where: str = "") -> ImageName:
+    """`where` it stands, if not on the command line. Raises BadParameter, which ends the command with exit code 2."""
     try:
         return ImageName.parse(text)
     except RegistryError as error:
-        raise typer.BadParameter(f"{text!r} is not the name of an image: {error}") from None
+        raise typer.BadParameter(f"{where}{text!r} is not the name of an image: {error}") from None
 
 
 def parse_platforms(texts: list[str] | None) -> list[Platform]:

@@ -38,8 +38,8 @@ def _line(step: Mapping[str, Any]) -> str:
     if (step["event"], step["role"]) == ("failed", "image"):
         return ""
     if step["role"] == "image":
-        return f"{step['image']}: complete, {amount(step['bytes'])}"
-    if step["event"] == "finished" and step["outcome"] == "hit":
+        return f"{step['image']}: complete, {amount(step.get('bytes'))}"
+    if step["event"] == "finished" and step.get("outcome") == "hit":
         return ""
     said = (step["event"], step["role"], short(step.get("digest")), amount(step.get("bytes")), step.get("reason", ""))
     return f"{step['image']}: {' '.join(filter(None, said))}"

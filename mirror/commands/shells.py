@@ -6,7 +6,7 @@ import typer
 
 
 def completion(shell: Annotated[Literal["bash", "zsh", "fish"], typer.Argument(help="Whose script it is.")]) -> None:
-    """Print the script that makes a shell complete commands and options.
+    """Print the script by which a shell completes commands.
 
     For bash, in ~/.bashrc: eval "$(mirror completion bash)". For zsh: mirror completion zsh > ~/.zfunc/_mirror. For
     fish: mirror completion fish > ~/.config/fish/completions/mirror.fish

@@ -26,7 +26,7 @@ def refreshed(done: Mapping[str, Any]) -> str:
     image, outcome = done["image"], done["outcome"]
     match outcome:
         case "failed":
-            return f"{image}: failed: {done['reason']}"
+            return f"{image}: failed: {done.get('reason', '')}"
         case "moved":
             return f"{image}: moved from {done['before']} to {done['now']}"
         case "gone" | "refused":
@@ -90,7 +90,7 @@ def upstreams(found: Sequence[Mapping[str, Any]]) -> str:
             _standing(upstream, endpoint),
             account["name"],
             _budget(account["budget"]),
-            ", ".join(f"{kind} for {seconds:.0f} s" for kind, seconds in account["limited"].items()),
+            ", ".join(f"{kind} for {seconds:.0f} s" for kind, seconds in account["limited"].items()) or "-",
         )
         for upstream in found
         for endpoint in upstream["endpoints"]
@@ -113,12 +113,18 @@ def upstreams(found: Sequence[Mapping[str, Any]]) -> str:
 def _standing(upstream: Mapping[str, Any], endpoint: Mapping[str, Any]) -> str:
     if upstream["offline"]:
         return "offline"
-    return "answers" if endpoint["answers"] else f"SILENT since {endpoint['since']}"
+    match endpoint["answers"]:
+        case True:
+            return "answers"
+        case False:
+            return f"SILENT since {endpoint['since']}"
+        case _:
+            return "no answer yet" if endpoint.get("reason") else "not asked yet"
 
 
 def _budget(budget: Mapping[str, Any] | None) -> str:
     if budget is None:
-        return ""
+        return "-"
     return f"{budget['remaining']} of {budget['limit']}{' SCARCE' if budget['scarce'] else ''}"
 
 

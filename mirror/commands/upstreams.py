@@ -8,7 +8,9 @@ from mirror.commands.options import ConfigOption, JsonOption, ServerOption
 
 
 def upstreams(config: ConfigOption = None, server: ServerOption = None, as_json: JsonOption = False) -> None:
-    """Which upstreams answer, how many pulls are left at them, and what has gone wrong lately. Asks no upstream.
+    """Which upstreams answer, and what has gone wrong.
+
+    Also how many pulls are left at them. Asks no upstream.
 
     Exits 1 if there is one that does not answer; 3 if no server could say.
 
@@ -17,10 +19,10 @@ def upstreams(config: ConfigOption = None, server: ServerOption = None, as_json:
     from mirror.commands import text
     from mirror.commands.client import server_of
 
-    found = server_of(config, server).get("upstreams")["upstreams"]
+    found = server_of(config, server).tell("upstreams")["upstreams"]
     for upstream in found if as_json else []:
         typer.echo(json.dumps(upstream))
     if not as_json:
         typer.echo(text.upstreams(found))
-    silent = any(not any(endpoint["answers"] for endpoint in upstream["endpoints"]) for upstream in found)
+    silent = any(all(endpoint["answers"] is False for endpoint in upstream["endpoints"]) for upstream in found)
     raise typer.Exit(int(silent))

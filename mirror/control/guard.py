@@ -5,18 +5,21 @@ this machine (cross-site requests; names of their own that are made to mean loop
 So a command has to be of a kind that no page can send without asking first, to a host that is loopback, by no detour.
 """
 
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler
 
 from mirror.control.keys import LOCAL
+from mirror.http.pages import SEC_FETCH_SITE, host_of, is_loopback
 from ocispec.errors import Denied, RequestInvalid
 
 # What browsers add by themselves to what a page sends, and proxies to what they hand on.
-_OF_PAGES = (hdrs.ORIGIN, "Sec-Fetch-Site")
-_OF_PROXIES = (hdrs.FORWARDED, hdrs.X_FORWARDED_FOR, hdrs.X_FORWARDED_HOST, "X-Real-IP", hdrs.VIA)
+_OF_PAGES = (hdrs.ORIGIN, SEC_FETCH_SITE)
+_OF_PROXIES = frozenset(
+    {"forwarded", "via", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip"}
+)
+_OF_PROXIES_TOO = ("x-forwarded", "x-original-", "x-envoy-")
 _SOCKET = "give this command on its own machine, without --server: it goes through the socket in the store"
 
 
@@ -25,23 +28,15 @@ def is_local(host: str, external_url: str) -> bool:
     return is_loopback(host) and (not external_url or is_loopback(urlsplit(external_url).hostname or ""))
 
 
-def is_loopback(host: str) -> bool:
-    """Of a host as it is written, without a look-up: what a name means is somebody else's to say."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def acting(handler: Handler) -> Handler:
     """The same handler, for who may give commands. Raises Denied, RequestInvalid."""
 
     async def guarded(request: web.Request) -> web.StreamResponse:
         if not request.app[LOCAL]:
             raise Denied(f"this server can be reached from other machines; {_SOCKET}")
-        if any(name in request.headers for name in _OF_PROXIES):
+        if _by_proxy(request):
             raise Denied(f"this request came through a proxy; {_SOCKET}")
-        if any(name in request.headers for name in _OF_PAGES) or not is_loopback(_host(request)):
+        if any(name in request.headers for name in _OF_PAGES) or not is_loopback(host_of(request)):
             raise Denied(f"this request may come from a web page; {_SOCKET}")
         if request.content_type != "application/json":
             raise RequestInvalid("a command has to be application/json, and say so")
@@ -50,9 +45,9 @@ def acting(handler: Handler) -> Handler:
     return guarded
 
 
-def _host(request: web.Request) -> str:
-    """The host that the client believes it talks to, without the port; empty where it makes no sense."""
-    try:
-        return urlsplit(f"//{request.headers.get(hdrs.HOST, '')}").hostname or ""
-    except ValueError:
-        return ""
+def _by_proxy(request: web.Request) -> bool:
+    """As far as it shows. HTTP/1.0 is what a proxy speaks that was told nothing but where to go; no client does."""
+    names = (name.lower() for name in request.headers)
+    return request.version < HttpVersion11 or any(
+        name in _OF_PROXIES or name.startswith(_OF_PROXIES_TOO) for name in names
+    )

@@ -1,5 +1,6 @@
 """Commands: parse, call a use case, reply."""
 
+import asyncio
 import json
 import os
 from collections.abc import Mapping
@@ -41,8 +42,15 @@ async def refresh(request: web.Request) -> web.StreamResponse:
 
 async def status(request: web.Request) -> web.StreamResponse:
     image, platforms, commands = parse.image(request), parse.platforms(request), parse.commands(request)
-    found = await commands.statuses.status(commands.names.find(image), image.reference, platforms)
-    return web.json_response(show.status(image, found))
+    place = commands.names.find(image)
+
+    async def look() -> bytes:
+        found = await commands.statuses.status(place, image.reference, platforms)
+        return await asyncio.to_thread(lambda: json.dumps(show.status(image, found)).encode())
+
+    # Anybody may ask, and it may be a long answer: it is made once for all who ask at the same time.
+    answer = await commands.answers.join(("status", image, tuple(platforms)), look)
+    return web.Response(body=answer, content_type="application/json", charset="utf-8")
 
 
 async def schedules(request: web.Request) -> web.StreamResponse:

@@ -7,6 +7,7 @@ from aiohttp import web
 from mirror.control.orders import Orders
 from mirror.discovery.browse import Browse
 from mirror.discovery.search import Search
+from mirror.flights import Flights
 from mirror.management.upstreams import Upstreams
 from mirror.pull.refresh import Refreshes
 from mirror.pull.schedule import Schedules
@@ -29,6 +30,7 @@ class Commands:
     browse: Browse
     search: Search
     document: bytes  # what describes this API, in OpenAPI's form
+    answers: Flights
 
     async def close(self) -> None:
         """Nothing more is done that nobody waits for, nor what takes long."""

@@ -10,6 +10,9 @@ from ocispec.errors import RequestInvalid
 from ocispec.image import ImageName
 from ocispec.platform import Platform
 
+# Of one order. They are read on the loop: some 50 ms.
+_MAX_IMAGES = 10_000
+
 Order = TypeVar("Order", bound=BaseModel)
 
 
@@ -20,7 +23,7 @@ class RefreshOrder(BaseModel):
 
 class WarmOrder(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    images: Annotated[list[str], Field(min_length=1)]
+    images: Annotated[list[str], Field(min_length=1, max_length=_MAX_IMAGES)]
     platforms: list[str] = []
 
 

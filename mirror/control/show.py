@@ -1,7 +1,6 @@
 """What commands are answered with, as JSON."""
 
-from datetime import UTC, datetime
-
+from mirror.moments import moment
 from mirror.pull.refresh import Refreshed
 from mirror.pull.schedule import Run, State
 from mirror.pull.status import Part, Status
@@ -88,21 +87,21 @@ def _run(run: Run, *, with_names: bool) -> dict[str, object]:
 
 
 def _moment(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    return None if seconds is None else moment(seconds)
 
 
 def upstream(state: UpstreamState, *, with_names: bool) -> dict[str, object]:
-    """Times of day are in UTC; `limited` and `held_back` are seconds from now."""
+    """Times of day are in UTC; `limited` and `held_back` are seconds from now. `answers` is null until an endpoint has
+    been heard from, or is known to be silent."""
     return {
         "host": state.host,
         "offline": state.is_offline,
         "endpoints": [
             {
                 "url": endpoint.url,
-                "answers": not endpoint.is_open,
+                "answers": False if endpoint.is_open else endpoint.is_known or None,
                 "since": _moment(endpoint.since),
+                "reason": endpoint.reason,
                 "accounts": [
                     _account(account, number, with_names=with_names)
                     for number, account in enumerate(endpoint.accounts, 1)

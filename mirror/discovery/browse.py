@@ -118,16 +118,14 @@ class Browse:
         manifest = await read_manifest(found.body, found.media_type)
         referrers, _ = await self._store.manifests.referrers(repository, found.digest, None)
         if manifest.is_index:
-            entries = [await self._entry(repository, entry) for entry in manifest.manifests]
+            here = await self._store.manifests.among(repository, [entry.digest for entry in manifest.manifests])
+            entries = [Entry(entry, entry.digest in here) for entry in manifest.manifests]
             return Image(repository, found, manifest, entries=entries, referrers=referrers)
         config = None
         if manifest.config is not None:
             config = await self._store.finding.config(repository, manifest.config.digest)
         layers = await self._layers(manifest, config)
         return Image(repository, found, manifest, layers=layers, config=config, referrers=referrers)
-
-    async def _entry(self, repository: Repository, entry: Descriptor) -> Entry:
-        return Entry(entry, await self._store.manifests.has(repository, entry.digest))
 
     async def _layers(self, manifest: Manifest, config: ImageConfig | None) -> list[Layer]:
         shared = await self._store.finding.sharing(layer.digest for layer in manifest.layers)

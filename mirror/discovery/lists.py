@@ -5,15 +5,18 @@ import logging
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from cachetools import TLRUCache
 
 from mirror.flights import Flights
+from mirror.reading import read
 from mirror.routing import Place, owner
 from mirror.upstream.client import UpstreamClient
 from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamRefused
 from ocispec import media_types
 from ocispec.digest import Digest
+from ocispec.documents import count_parts
 from ocispec.errors import ManifestUnknown, NameUnknown
 from ocispec.names import Tag
 from ocispec.pagination import Page
@@ -27,6 +30,8 @@ _EVERYTHING = Page(limit=2**31)
 _PAGING_SECONDS = 60.0
 _MAX_REMEMBERED = 400_000
 _FALLBACK_LENGTH = 64
+# Of an upstream's list of referrers: fifteen thousand plain ones.
+_MAX_PARTS = 200_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ class Lists:
         try:
             listed = await self._remote_referrers(repository, subject, artifact_type)
             if listed is not None:
-                return _filtered(listed, artifact_type)
+                return listed
         except UpstreamRefused as error:
             raise ManifestUnknown(str(error)) from error
         except UpstreamError as error:
@@ -173,9 +178,10 @@ class Lists:
 
     async def _remote_referrers(
         self, repository: Repository, subject: Digest, artifact_type: str | None
-    ) -> bytes | None:
-        async def ask() -> bytes | None:
-            return await self._upstreams[repository.upstream].referrers(repository.name, subject, artifact_type)
+    ) -> Referrers | None:
+        async def ask() -> Referrers | None:
+            body = await self._upstreams[repository.upstream].referrers(repository.name, subject, artifact_type)
+            return None if body is None else await read(partial(_filtered, artifact_type=artifact_type), body)
 
         return await self._flights.join((repository, subject, artifact_type), ask)
 
@@ -196,7 +202,9 @@ def _index(manifests: list[dict[str, object]]) -> bytes:
 
 
 def _filtered(body: bytes, artifact_type: str | None) -> Referrers:
-    """The upstream's list with the filter applied, whether it has applied it or not."""
+    """The upstream's list with the filter applied, whether it has applied it or not. Raises UpstreamBroken."""
+    if count_parts(body) > _MAX_PARTS:
+        raise UpstreamBroken("the upstream's list of referrers has too many parts")
     try:
         manifests = json.loads(body, parse_constant=_refuse)["manifests"]
         if not isinstance(manifests, list) or not all(isinstance(entry, dict) for entry in manifests):

@@ -5,6 +5,7 @@ from aiohttp import hdrs, web
 from mirror.http import parse, reply
 from mirror.http.body import pieces
 from mirror.http.keys import NOTES
+from mirror.http.stream import unless_left
 from ocispec import endpoints
 from ocispec.errors import ManifestTooLarge, RequestInvalid
 from ocispec.manifest import MAX_BYTES
@@ -17,7 +18,7 @@ _MAX_TAGS = 32
 async def get(request: web.Request) -> web.StreamResponse:
     """GET and HEAD. The stored bytes as they are, whatever Accept says: another form would have another digest."""
     services = parse.services(request)
-    pulled = await services.manifest_pulls.get(parse.place(request), parse.reference(request))
+    pulled = await unless_left(request, services.manifest_pulls.get(parse.place(request), parse.reference(request)))
     if request.method == hdrs.METH_GET:
         services.prefetch.after(pulled.repository, pulled.manifest)
         services.usage.pulled(pulled.repository, pulled.manifest.digest)

@@ -4,7 +4,7 @@ Labels are bounded by the configuration: hosts, endpoints and kinds. An account 
 there: anybody who reaches the port can read this.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -19,8 +19,16 @@ from mirror.upstream.state import AccountState, UpstreamState
 
 
 async def metrics(request: web.Request) -> web.StreamResponse:
-    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    encode, content_type = _encoder(request.headers.get("Accept", ""))
     return web.Response(body=encode(request.app[METRICS]), headers={"Content-Type": content_type})
+
+
+def _encoder(accept: str) -> tuple[Callable[[CollectorRegistry], bytes], str]:
+    """The plain format for whoever asks for a version that is none: the library compares it all the same."""
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):
+        return choose_encoder("")
 
 
 def registry_of(*collectors: Collector) -> CollectorRegistry:

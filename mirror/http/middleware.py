@@ -107,7 +107,10 @@ def _translate(error: Exception, path: str) -> RegistryError | None:
             return StorageFull() if isinstance(error, StoreFull) else Unavailable(headers={"Retry-After": "5"})
         case UpstreamError():
             facts = {"path": path, "upstream": error.upstream, "reason": str(error)}
-            log.warning("an upstream failed a request", extra=facts)
+            # That a limit holds is said once, when it begins.
+            is_old = isinstance(error, UpstreamRateLimited) and not error.is_news
+            level = logging.DEBUG if is_old else logging.WARNING
+            log.log(level, "an upstream failed a request", extra=facts)
             return _of_upstream(error)
         case web.HTTPException():
             return _of_framework(error)

@@ -6,10 +6,10 @@ answer that cannot be finished is cut, so that no client takes a part for the wh
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import aclosing, asynccontextmanager, suppress
 from io import FileIO
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiohttp import web
 
@@ -83,6 +83,21 @@ async def while_here(request: web.Request, wait: Callable[[], Awaitable[T]]) -> 
             async with asyncio.timeout(_LOOK_SECONDS):
                 return await wait()
     raise ConnectionResetError(CLIENT_LEFT)
+
+
+async def unless_left(request: web.Request, work: Coroutine[Any, Any, T]) -> T:
+    """The same for work that must not begin anew each time it is looked: it is cancelled when the client has left."""
+    task = asyncio.create_task(work)
+    try:
+        while not (await asyncio.wait([task], timeout=_LOOK_SECONDS))[0]:
+            if _has_left(request):
+                request[NOTES].cut = CLIENT_LEFT
+                raise ConnectionResetError(CLIENT_LEFT)
+        return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait([task])
 
 
 @asynccontextmanager

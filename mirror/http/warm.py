@@ -1,7 +1,8 @@
-"""The short way of a warm pull: a manifest that is in memory is answered before anything else is set in motion.
+"""The short way of a warm pull: a manifest that is in memory is answered before anything else is done.
 
-It gives exactly what `manifests.get` gives, from the same use case, and leaves to it whatever is not plain. The router,
-the middleware and the making of headers cost more than all the rest of such a pull (docs/decisions/0010).
+It gives exactly what `manifests.get` gives and sets in motion what that does, by the same use cases, and leaves to it
+whatever is not plain. The router, the middleware and the making of headers cost more than all the rest of such a pull
+(docs/decisions/0010).
 """
 
 import re
@@ -16,6 +17,7 @@ from mirror.http import reply
 from mirror.http.drain import Drain
 from mirror.http.keys import NOTES, Notes, Services
 from mirror.http.middleware import NAMESPACE, SIGNATURE
+from mirror.http.pages import of_browser
 from mirror.pull.manifest import PulledManifest
 from mirror.pull.outcome import Outcome
 from mirror.routing import Place
@@ -52,6 +54,8 @@ def warm_first(services: Services, drain: Drain, behind: Handler) -> Handler:
         if pulled is None:
             return await behind(request)
         manifest = pulled.manifest
+        if request.method == hdrs.METH_GET:
+            services.prefetch.after(pulled.repository, manifest)
         body = b"" if request.method == hdrs.METH_HEAD else manifest.body
         request[NOTES] = Notes(cache=pulled.outcome, sent=len(body))
         services.usage.answered(pulled.outcome, len(body))
@@ -96,6 +100,7 @@ def _is_plain(request: web.BaseRequest) -> bool:
         and request.keep_alive
         and hdrs.IF_NONE_MATCH not in headers
         and hdrs.EXPECT not in headers
+        and not of_browser(headers)
     )
 
 

@@ -11,6 +11,7 @@ from mirror.pull.pulled import ArrivingBlob, Origin, PulledBlob, StoredBlob
 from mirror.routing import Place, owner
 from mirror.upstream.client import UpstreamClient
 from mirror.upstream.errors import UpstreamBroken, UpstreamError, UpstreamRefused
+from mirror.upstream.line import Rank, Want
 from ocispec.digest import Digest
 from ocispec.errors import BlobUnknown
 from storage.repository import Repository
@@ -30,15 +31,15 @@ class BlobPulls:
     async def close(self) -> None:
         await self._flights.close()
 
-    async def open(self, place: Place, digest: Digest) -> PulledBlob:
-        """Raises BlobUnknown, or UpstreamError where nobody could be asked."""
+    async def open(self, place: Place, digest: Digest, *, ahead: bool = False) -> PulledBlob:
+        """`ahead`: no client waits for it. Raises BlobUnknown, or UpstreamError where nobody could be asked."""
         repository = owner(place, self._store.repositories)
         file = await self._store.blobs.open(repository, digest)
         if file is not None:
             return self._stored(repository, file)
         if repository.is_hosted:
             raise BlobUnknown(detail={"digest": str(digest)})
-        return await self._fetch(repository, digest)
+        return await self._fetch(repository, digest, ahead)
 
     async def size(self, place: Place, digest: Digest) -> tuple[int, Origin]:
         """How long the blob is, for HEAD, and who says so. Raises BlobUnknown or UpstreamError.
@@ -70,34 +71,36 @@ class BlobPulls:
             raise UpstreamBroken("the upstream does not say how long the blob is")
         return size
 
-    async def _confirm(self, repository: Repository, digest: Digest) -> int | None:
-        """`_ask`, once for all who want to know at the same time."""
-        return await self._flights.join((repository, digest), lambda: self._ask(repository, digest))
+    async def _confirm(self, repository: Repository, digest: Digest, *, ahead: bool = False) -> int | None:
+        """`_ask`, once for all who want to know at the same time; but no client waits with those who wait behind."""
+        want = Want(Rank.AHEAD if ahead else Rank.QUESTION)
+        return await self._flights.join((repository, digest, ahead), lambda: self._ask(repository, digest, want))
 
-    async def _ask(self, repository: Repository, digest: Digest) -> int | None:
+    async def _ask(self, repository: Repository, digest: Digest, want: Want) -> int | None:
         """The blob's length as the upstream says it, if it does. Raises BlobUnknown where it has none."""
         try:
-            head = await self._upstreams[repository.upstream].head_blob(repository.name, digest)
+            head = await self._upstreams[repository.upstream].head_blob(repository.name, digest, want)
         except UpstreamRefused as error:
             raise BlobUnknown(str(error)) from error
         if head is None:
             raise BlobUnknown(detail={"digest": str(digest)})
         return head.size
 
-    async def _fetch(self, repository: Repository, digest: Digest) -> PulledBlob:
+    async def _fetch(self, repository: Repository, digest: Digest, ahead: bool) -> PulledBlob:
         """Start the download, or get at what somebody else's request has brought in, or is bringing in."""
         expected = await self._store.manifests.blob_size(repository, digest)
-        download, began = await self._downloads.start(repository, digest, expected)
-        if download is not None and (began or repository in download.repositories):
+        download, began = await self._downloads.start(repository, digest, expected, ahead=ahead)
+        if download is not None and repository in download.repositories:
+            download.admit(repository, ahead=ahead)
             return self._arriving(Outcome.MISS if began else Outcome.JOINED, repository, download)
         file = await self._store.blobs.open(repository, digest)
         if file is not None:
             return self._stored(repository, file)
         # That it is in the store does not show that this repository has it: its upstream has to say so.
-        await self._confirm(repository, digest)
-        return await self._admit(repository, digest)
+        await self._confirm(repository, digest, ahead=ahead)
+        return await self._admit(repository, digest, ahead)
 
-    async def _admit(self, repository: Repository, digest: Digest) -> PulledBlob:
+    async def _admit(self, repository: Repository, digest: Digest, ahead: bool) -> PulledBlob:
         """Give a confirmed repository what is on its way, or here, or by now neither."""
         download = self._downloads.find(digest)
         if download is None and await self._store.blobs.link(repository, digest):
@@ -105,13 +108,13 @@ class BlobPulls:
             if file is not None:
                 return self._stored(repository, file)
         if download is None:
-            return await self._fetch(repository, digest)
-        download.repositories.add(repository)
+            return await self._fetch(repository, digest, ahead)
+        download.admit(repository, ahead=ahead)
         try:
             await download.partial.known()
         except (UpstreamError, BlobUnknown):
             # What its source did not have, or not so, is nothing to this repository, whose own upstream has it.
-            return await self._fetch(repository, digest)
+            return await self._fetch(repository, digest, ahead)
         return self._arriving(Outcome.JOINED, repository, download)
 
     def _stored(self, repository: Repository, file: FileIO) -> StoredBlob:

@@ -24,7 +24,7 @@ from mirror.upstream.errors import (
     UpstreamUnavailable,
 )
 from mirror.upstream.line import Rank, Want
-from mirror.upstream.retry import repeated
+from mirror.upstream.retry import BLOB_PATIENCE, PATIENCE, repeated
 from ocispec.digest import Digest
 from ocispec.errors import BlobUnknown
 from storage.errors import DigestMismatch, StorageError
@@ -53,6 +53,12 @@ class Download:
         self.followers = 0
         self.has_parts = True  # until an upstream shows that it does not send just a part of it
 
+    def admit(self, repository: Repository, *, ahead: bool = False) -> None:
+        """It is wanted in `repository`, which is known to have it; by a client, unless `ahead`."""
+        self.repositories.add(repository)
+        if not ahead:
+            self.want.hurry()
+
 
 @dataclass(frozen=True, slots=True)
 class Progress:
@@ -75,12 +81,9 @@ class Downloads:
         self._room = Room()
 
     def find(self, digest: Digest) -> Download | None:
-        """The download that is under way, if any, for a client."""
+        """The download that is under way, if any."""
         running = self._running.get(digest)
-        if running is None or running.partial.has_failed:
-            return None
-        running.want.hurry()
-        return running
+        return None if running is None or running.partial.has_failed else running
 
     def under_way(self) -> list[Progress]:
         """What is arriving now, in the order it was begun."""
@@ -100,8 +103,6 @@ class Downloads:
             if running is not None and running.partial.has_failed:
                 await asyncio.wait([self._tasks[running]])  # until its file is put away
                 running = None
-            if running is not None and not ahead:
-                running.want.hurry()
             if running is not None or await self._store.blobs.is_here(digest):
                 return running, False
             ingest = await self._store.content.receive_download(digest)
@@ -185,7 +186,7 @@ class Downloads:
         upstream = self._upstreams[download.source.upstream]
         source = Source(upstream, download.source, download.partial, ingest, expected, self._room, download.want)
         try:
-            await repeated(source.read, kept=lambda: ingest.size)
+            await repeated(source.read, lambda: ingest.size, lambda: _patience(download.want))
         except UpstreamRefused as error:
             raise BlobUnknown(str(error)) from error
         finally:
@@ -206,6 +207,11 @@ class Downloads:
             linked |= joined
 
 
+def _patience(want: Want) -> float:
+    """Who asks for what nobody has asked for yet may find out for itself."""
+    return PATIENCE if want.is_ahead else BLOB_PATIENCE
+
+
 async def _put_away(ingest: Ingest, failure: Exception | None) -> None:
     """Bytes that merely stopped coming are kept, to be gone on with; everything else that failed is removed."""
     resumable = isinstance(failure, UpstreamUnavailable | UpstreamRateLimited) and ingest.size > 0
@@ -217,5 +223,14 @@ async def _put_away(ingest: Ingest, failure: Exception | None) -> None:
 
 def _report(download: Download, failure: Exception) -> None:
     facts = {"digest": str(download.digest), "repository": str(download.source), "reason": str(failure)}
-    level = logging.INFO if isinstance(failure, BlobUnknown | _Abandoned) else logging.WARNING
-    log.log(level, "download ended early", extra=facts)
+    log.log(_level(failure), "download ended early", extra=facts)
+
+
+def _level(failure: Exception) -> int:
+    match failure:
+        case UpstreamRateLimited(is_news=False):
+            return logging.DEBUG  # one for each request, as long as the limit holds
+        case BlobUnknown() | _Abandoned():
+            return logging.INFO
+        case _:
+            return logging.WARNING

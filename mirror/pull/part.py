@@ -35,9 +35,13 @@ class Part:
                 return
             await self._changed.wait()
 
+    def stop(self) -> None:
+        """Fetch no more. Who reads it comes to its end early."""
+        self._task.cancel()
+
     async def close(self) -> None:
         """Fetch no more, and forget what has come. Nobody may be reading it."""
-        self._task.cancel()
+        self.stop()
         await asyncio.wait([self._task])
         self._chunks.clear()
 

@@ -110,7 +110,7 @@ class Schedules:
             log.warning("the list of images to keep warm cannot be read", extra={"reason": str(error)})
             run.problem = "the list of images cannot be read"
             return images
-        for line in lines:
+        for _, line in lines:
             try:
                 images.append(parse_image(line))
             except ValueError as error:

@@ -1,6 +1,6 @@
 """Whether an image is here, all of it: would a pull succeed if no upstream could be reached? Nobody is asked."""
 
-from collections import deque
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -16,6 +16,9 @@ from ocispec.names import Reference
 from ocispec.platform import Platform
 from storage.repository import Repository
 from storage.store import Store
+
+# Images that are looked at at a time.
+_AT_A_TIME = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +49,32 @@ class Status:
 
 
 class Statuses:
-    """Looks through the store."""
+    """Looks through the store, at a few images at a time: one may name thousands of pieces."""
 
     def __init__(self, store: Store, manifests: ManifestPulls) -> None:
         self._store, self._manifests = store, manifests
+        self._turns = asyncio.Semaphore(_AT_A_TIME)
 
     async def status(self, place: Place, reference: Reference, platforms: Sequence[Platform] = ()) -> Status:
         """Of an index, the entries for `platforms`, or all of them. Raises NameUnknown."""
+        async with self._turns:
+            return await self._status(place, reference, platforms)
+
+    async def _status(self, place: Place, reference: Reference, platforms: Sequence[Platform]) -> Status:
         repository = owner(place, self._store.repositories)
         status = Status(repository)
         found = await self._store.manifests.find(repository, reference)
         if found is None:
             digest = reference if isinstance(reference, Digest) else None
             status.parts.append(Part("manifest", digest, None, is_here=False))
+            status.problems += [place.hint] if place.hint else []
             return status
         if not self._manifests.keeps(repository, reference, found):
             status.problems.append("the tag was confirmed too long ago to be served without its upstream")
         manifest = await read_manifest(found.body, found.media_type)
         status.problems += lacking(manifest, platforms)
         top = Descriptor(found.media_type, found.digest, len(found.body))
-        await _Look(self._store, self._manifests, status, platforms).through(top)
+        await _Look(self._store, self._manifests, status, platforms).through(top, manifest)
         return status
 
 
@@ -76,20 +85,34 @@ class _Look:
         self._store, self._manifests, self._status, self._platforms = store, manifests, status, platforms
         self._seen = Seen()
 
-    async def through(self, top: Descriptor) -> None:
-        todo = deque((role_of(entry.media_type), entry) for entry in filter(self._seen.is_new, [top]))
-        while todo:
-            role, entry = todo.popleft()
-            found = await self._store.manifests.find(self._status.repository, entry.digest)
-            self._add(role, entry, entry.platform, is_here=found is not None)
-            if found is None:
-                continue
-            manifest = await read_manifest(found.body, found.media_type)
-            self._status.referrers += role == "referrer" and not manifest.is_index
-            await self._add_blobs(manifest, entry.platform)
-            for child in filter(self._seen.is_new, manifests_of(manifest, self._platforms)):
-                todo.append(("referrer" if role == "referrer" else role_of(child.media_type), child))
-            todo.extend(("referrer", about) for about in filter(self._seen.is_new, await self._attached(entry.digest)))
+    async def through(self, top: Descriptor, manifest: Manifest) -> None:
+        """One level after the other: what is not here costs no look of its own."""
+        self._seen.is_new(top)
+        level = await self._add_manifest(role_of(top.media_type), top, manifest)
+        while level:
+            digests = [entry.digest for _, entry in level]
+            here = await self._store.manifests.among(self._status.repository, digests)
+            below: list[tuple[str, Descriptor]] = []
+            for role, entry in level:
+                if entry.digest in here and (found := await self._read(entry.digest)) is not None:
+                    below += await self._add_manifest(role, entry, found)
+                else:
+                    self._add(role, entry, entry.platform, is_here=False)
+            level = below
+
+    async def _read(self, digest: Digest) -> Manifest | None:
+        found = await self._store.manifests.find(self._status.repository, digest)
+        return None if found is None else await read_manifest(found.body, found.media_type)
+
+    async def _add_manifest(self, role: str, entry: Descriptor, manifest: Manifest) -> list[tuple[str, Descriptor]]:
+        """One that is here, with its blobs; the manifests that it leads to."""
+        self._add(role, entry, entry.platform, is_here=True)
+        self._status.referrers += role == "referrer" and not manifest.is_index
+        await self._add_blobs(manifest, entry.platform)
+        children = filter(self._seen.is_new, manifests_of(manifest, self._platforms))
+        below = [("referrer" if role == "referrer" else role_of(child.media_type), child) for child in children]
+        attached = await self._attached(entry.digest)
+        return below + [("referrer", about) for about in filter(self._seen.is_new, attached)]
 
     async def _attached(self, subject: Digest) -> list[Descriptor]:
         """What is here about a manifest; a tag that leads to it has to be good without its upstream, too."""
@@ -102,10 +125,10 @@ class _Look:
         return [one.entry for one in attached]
 
     async def _add_blobs(self, manifest: Manifest, platform: Platform | None) -> None:
-        for role, blob in blobs_of(manifest, self._platforms):
-            if self._seen.is_new(blob):
-                size = await self._store.blobs.size(self._status.repository, blob.digest)
-                self._add(role, blob, blob.platform or platform, is_here=size is not None)
+        blobs = [(role, blob) for role, blob in blobs_of(manifest, self._platforms) if self._seen.is_new(blob)]
+        here = await self._store.blobs.among(self._status.repository, [blob.digest for _, blob in blobs])
+        for role, blob in blobs:
+            self._add(role, blob, blob.platform or platform, is_here=blob.digest in here)
 
     def _add(self, role: str, entry: Descriptor, platform: Platform | None, *, is_here: bool) -> None:
         self._status.parts.append(Part(role, entry.digest, entry.size, is_here, platform))

@@ -5,10 +5,11 @@ pulls can be joined. Of a hosted image it is only looked whether all of it is he
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeVar
+from functools import partial
+from typing import TypeVar
 
 from mirror.pull.attached import attached_to
 from mirror.pull.blob import BlobPulls
@@ -16,7 +17,7 @@ from mirror.pull.closure import Seen, blobs_of, lacking, manifests_of, role_of
 from mirror.pull.download import Downloads
 from mirror.pull.manifest import ManifestPulls, PulledManifest
 from mirror.pull.outcome import Outcome
-from mirror.pull.pulled import ArrivingBlob
+from mirror.pull.pulled import ArrivingBlob, PulledBlob
 from mirror.reading import read_manifest
 from mirror.routing import Names, Place, owner
 from mirror.upstream.errors import UpstreamError
@@ -36,6 +37,7 @@ _PIECES, _PIECES_BEHIND = 8, 2
 _IMAGES = 4
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Stage(StrEnum):
@@ -61,49 +63,52 @@ class Step:
 
 Report = Callable[[Step], Awaitable[None]]
 GetManifest = Callable[[Place, Reference], Awaitable[PulledManifest]]
+OpenBlob = Callable[[Place, Digest], Awaitable[PulledBlob]]
 
 
 class Warming:
-    """Pulls whole images, `at_a_time` of their pieces; `get` is how manifests are got at."""
+    """Pulls whole images, `at_a_time` of their pieces; `get` is how manifests are got at, `open_blob` how blobs
+    are."""
 
     def __init__(
-        self, names: Names, store: Store, get: GetManifest, blobs: BlobPulls, downloads: Downloads, at_a_time: int
+        self, names: Names, store: Store, get: GetManifest, open_blob: OpenBlob, downloads: Downloads, at_a_time: int
     ) -> None:
-        self._names, self._pieces = names, _Pieces(store, get, blobs, downloads, at_a_time)
+        self._names, self._pieces = names, _Pieces(store, get, open_blob, downloads, at_a_time)
 
     @classmethod
     def by_command(
         cls, names: Names, store: Store, manifests: ManifestPulls, blobs: BlobPulls, downloads: Downloads
     ) -> "Warming":
-        """As a client pulls, whose tag is good for a while."""
-        return cls(names, store, manifests.get, blobs, downloads, _PIECES)
+        """As a client pulls, whose tag is good for a while, and who stands in line with the others."""
+        return cls(names, store, manifests.get, blobs.open, downloads, _PIECES)
 
     @classmethod
     def behind(
         cls, names: Names, store: Store, manifests: ManifestPulls, blobs: BlobPulls, downloads: Downloads
     ) -> "Warming":
-        """What nobody waits for: each tag is asked about, and the reserve of a budget is left alone."""
-        return cls(names, store, manifests.check, blobs, downloads, _PIECES_BEHIND)
+        """What nobody waits for: clients go first, each tag is asked about, the reserve of a budget is left alone."""
+        return cls(names, store, manifests.check, partial(blobs.open, ahead=True), downloads, _PIECES_BEHIND)
 
     async def warm(self, images: Sequence[ImageName], platforms: Sequence[Platform], report: Report) -> None:
         """All of these images; of an index the entries for `platforms`, or all of them.
 
         What `report` raises ends it, in an ExceptionGroup; downloads that are under way go on all the same.
         """
-        turns = asyncio.Semaphore(_IMAGES)
 
         async def one(image: ImageName) -> None:
-            async with turns:
-                await _Order(self._pieces, image, platforms, report).fulfil(self._names)
+            await _Order(self._pieces, image, platforms, report).fulfil(self._names)
 
-        await _all(one(image) for image in dict.fromkeys(images))
+        await _each(dict.fromkeys(images), one, _IMAGES)
 
 
 class _Pieces:
     """Gets at one manifest or blob, when it is its turn."""
 
-    def __init__(self, store: Store, get: GetManifest, blobs: BlobPulls, downloads: Downloads, at_a_time: int) -> None:
-        self._store, self._get, self._blobs, self._downloads = store, get, blobs, downloads
+    def __init__(
+        self, store: Store, get: GetManifest, open_blob: OpenBlob, downloads: Downloads, at_a_time: int
+    ) -> None:
+        self._store, self._get, self._open_blob, self._downloads = store, get, open_blob, downloads
+        self.at_a_time = at_a_time
         self._turns = asyncio.Semaphore(at_a_time)
 
     async def manifest(
@@ -132,7 +137,7 @@ class _Pieces:
                 return Outcome.HIT
             if not repository.is_hosted:
                 await started()
-            pulled = await self._blobs.open(place, digest)
+            pulled = await self._open_blob(place, digest)
             if isinstance(pulled, ArrivingBlob):
                 await pulled.completed()
             else:
@@ -176,7 +181,7 @@ class _Order:
                 about = [("referrer", one) for one in await self._attached(place, digest)]
                 wanted += [(role, one.digest, one.size) for role, one in children + about if self._seen.is_new(one)]
             level = await self._manifests(place, wanted)
-        await _all(self._blob(place, role, blob) for role, blob in blobs)
+        await _each(blobs, lambda one: self._blob(place, *one), self._pieces.at_a_time)
 
     async def _attached(self, place: Place, subject: Digest) -> list[Descriptor]:
         try:
@@ -189,7 +194,7 @@ class _Order:
         self, place: Place, wanted: Iterable[tuple[str, Reference, int | None]]
     ) -> list[tuple[Digest, Manifest]]:
         """Those that can be had."""
-        found = await _all(self._manifest(place, *one) for one in wanted)
+        found = await _each(wanted, lambda one: self._manifest(place, *one), self._pieces.at_a_time)
         return [manifest for manifest in found if manifest is not None]
 
     async def _manifest(
@@ -232,7 +237,18 @@ class _Order:
         return Step(Stage.FAILED, self._image, "image", size=self._size, reason=self._problems[0] + more)
 
 
-async def _all(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def _each(items: Iterable[T], do: Callable[[T], Awaitable[R]], at_a_time: int) -> list[R]:
+    """What comes of each, in the order in which they are done.
+
+    Not a task for each, most of which would only wait: to end thousands of those holds everybody else up.
+    """
+    left, done = iter(items), list[R]()
+
+    async def work() -> None:
+        for item in left:
+            done.append(await do(item))
+
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one) for one in work]
-    return [task.result() for task in tasks]
+        for _ in range(at_a_time):
+            group.create_task(work())
+    return done

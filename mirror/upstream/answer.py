@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import ClientResponse
+from aiohttp.hdrs import CONTENT_ENCODING
 
 from mirror.upstream.errors import UpstreamBroken, UpstreamTimedOut
 from mirror.upstream.line import Want
@@ -21,10 +22,11 @@ _CHUNK = 2**16
 
 
 class Answer:
-    """Good as long as the request lasts that gave it."""
+    """Good as long as the request lasts that gave it. `elsewhere` is the host that it comes from, where that is not the
+    upstream's own."""
 
-    def __init__(self, response: ClientResponse, want: Want, pace: Pace) -> None:
-        self._response, self._want, self._pace = response, want, pace
+    def __init__(self, response: ClientResponse, want: Want, pace: Pace, elsewhere: str = "") -> None:
+        self._response, self._want, self._pace, self._elsewhere = response, want, pace, elsewhere
         self.status: int = response.status
         self.headers: Mapping[str, str] = response.headers
 
@@ -60,7 +62,7 @@ class Answer:
         await self._pace.before_reading(self._want, expected)
         chunk, began = b"", time.monotonic()
         try:
-            with mapped():
+            with mapped(self._elsewhere):
                 chunk = await self._response.content.readany()
         finally:
             self._pace.after_reading(len(chunk), expected if self._pace.bytes_per_second else 0)
@@ -83,3 +85,12 @@ class _Rate:
             if self._received < _MIN_BYTES_PER_PERIOD:
                 raise UpstreamTimedOut("the upstream sends too slowly to ever finish")
             self._seconds, self._received = 0.0, 0
+
+
+def check_plain(answer: Answer) -> None:
+    """Raises UpstreamBroken for what is not the thing itself. Digests are over the bytes as they are; an encoded body
+    is not what was asked for."""
+    if answer.headers.get(CONTENT_ENCODING, "identity").lower() != "identity":
+        raise UpstreamBroken("the upstream encoded the answer although it was asked not to")
+    if answer.status not in (200, 206):
+        raise UpstreamBroken(f"the upstream gave an answer that makes no sense here ({answer.status})")

@@ -9,8 +9,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from mirror.moments import moment
 from mirror.upstream import health
-from mirror.upstream.errors import UpstreamError, UpstreamUnavailable
+from mirror.upstream.errors import UpstreamError, UpstreamNotAsked, UpstreamUnavailable
 from mirror.upstream.health import Health
 
 log = logging.getLogger(__name__)
@@ -20,7 +21,7 @@ _PROBE_SECONDS = 5.0
 
 
 class Breaker:
-    """Owner of the task that probes; `close` cancels it.
+    """Owner of the task that probes; `close` cancels it. `endpoint` is its host and port.
 
     `probe` asks for what costs nothing, and raises UpstreamError. `clock` is the time of day, for `since`.
     """
@@ -29,6 +30,8 @@ class Breaker:
         self, upstream: str, endpoint: str, probe: Callable[[], Awaitable[None]], clock: Callable[[], float]
     ) -> None:
         self.since: float | None = None  # when it last opened or closed
+        self.is_known = False  # whether there was any answer since the start
+        self.reason: str | None = None  # why there was none the last time
         self._facts = {"upstream": upstream, "endpoint": endpoint}
         self._probe, self._clock = probe, clock
         self._health = Health()
@@ -42,19 +45,28 @@ class Breaker:
     def admit(self, *, urgent: bool) -> None:
         """Raises UpstreamNotAsked while it is open. `urgent`: what is wanted is not here, so that the next probe
         should come soon."""
-        if urgent and self.is_open:
+        if not self.is_open:
+            return
+        if urgent:
             self._wanted.set()
-        self._health.admit()
+        silent = f"{self._facts['upstream']} has not been answering since {moment(self.since or 0)}"
+        raise UpstreamNotAsked(f"{silent} ({self.reason}); it is probed until it does")
 
     def answered(self) -> None:
         """Whatever the answer was."""
         if self.is_open:
             self.since = self._clock()
+        self.is_known, self.reason = True, None
         self._health.answered()
+
+    def heard(self) -> None:
+        """Something, if not what was asked for."""
+        self.is_known = True
 
     def suspect(self, reason: str) -> None:
         """It did not answer, or not as soon as it should have. A probe finds out whether it is only this one question,
         or the place that it redirects to."""
+        self.reason = reason
         if self._health.failed() and (self._probing is None or self._probing.done()):
             self._probing = asyncio.create_task(self._probe_until_answered(reason))
 
@@ -88,7 +100,11 @@ class Breaker:
         try:
             async with asyncio.timeout(_PROBE_SECONDS):
                 await self._probe()
-        except (UpstreamUnavailable, TimeoutError):
+        except UpstreamUnavailable as error:
+            self.reason = str(error)
+            return False
+        except TimeoutError:
+            self.reason = "the upstream did not answer in time"
             return False
         except UpstreamError:
             return True  # not what anybody wants to hear, but an answer

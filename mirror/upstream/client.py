@@ -4,48 +4,45 @@ Requests that a client waits for are repeated where that can help (mirror/upstre
 their turn, if the operator has set limits (mirror/upstream/pace.py).
 """
 
-import json
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from aiohttp.hdrs import (
     ACCEPT,
-    CONTENT_ENCODING,
     CONTENT_LENGTH,
     CONTENT_RANGE,
     CONTENT_TYPE,
     ETAG,
     IF_RANGE,
-    LINK,
     RANGE,
 )
 from multidict import istr
-from yarl import URL
 
 from mirror.config import Upstream
-from mirror.upstream.answer import Answer
+from mirror.upstream.answer import Answer, check_plain
 from mirror.upstream.endpoints import Endpoints
-from mirror.upstream.errors import UpstreamBroken, UpstreamRateLimited
+from mirror.upstream.errors import UpstreamBroken, UpstreamRateLimited, UpstreamTimedOut
 from mirror.upstream.limits import Kind
 from mirror.upstream.line import Rank, Want
-from mirror.upstream.retry import repeated
 from mirror.upstream.state import UpstreamState
+from mirror.upstream.tags import all_tags
 from mirror.upstream.transport import Transport
 from ocispec import endpoints, manifest, media_types
 from ocispec.digest import Digest
 from ocispec.errors import DigestInvalid
-from ocispec.names import Reference, RepositoryName, is_tag
-from ocispec.pagination import parse_next
+from ocispec.names import Reference, RepositoryName
 from ocispec.ranges import ContentRange, parse_content_range
 from ocispec.token import pull_scope
 
 _DIGEST_HEADER = "Docker-Content-Digest"
 _MAX_LIST_BYTES = 4 * 2**20
-_MAX_PAGES = 1000
-_MAX_TAGS = 200_000
+# Of a whole list of tags: everybody who asks for it waits for the same one.
+_LISTING_SECONDS = 60.0
+# To an upstream that limits how many connections there are, each blob would begin with a 429.
+_ONE_CONNECTION_SECONDS = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +80,7 @@ class UpstreamClient:
     def __init__(self, config: Upstream, clock: Callable[[], float] = time.time) -> None:
         self.config = config
         self._endpoints = Endpoints(config, clock)
+        self._one_until = 0.0
 
     async def close(self) -> None:
         await self._endpoints.close()
@@ -102,6 +100,15 @@ class UpstreamClient:
         return self._endpoints.may_fetch_ahead
 
     @property
+    def connections_per_blob(self) -> int:
+        """How many a long blob may come by now."""
+        return self.config.connections_per_blob if time.monotonic() >= self._one_until else 1
+
+    def keep_to_one_connection(self) -> None:
+        """For a while: it has answered 429 to one more for the same blob."""
+        self._one_until = time.monotonic() + _ONE_CONNECTION_SECONDS
+
+    @property
     def state(self) -> UpstreamState:
         """How it is doing now."""
         return self._endpoints.state
@@ -111,12 +118,14 @@ class UpstreamClient:
         if self._endpoints.are_scarce:
             raise UpstreamRateLimited("the budget of pulls is nearly spent, and kept for what is not here at all")
 
-    async def head_manifest(self, repository: RepositoryName, reference: Reference) -> Digest | None:
+    async def head_manifest(
+        self, repository: RepositoryName, reference: Reference, want: Want | None = None
+    ) -> Digest | None:
         """Where a tag points, which Docker Hub tells for free. Raises UpstreamBroken where the answer does not say."""
 
         async def ask(endpoint: Transport) -> Digest | None:
             place = endpoints.manifest(repository, reference)
-            async with endpoint.request(Kind.TAG, "HEAD", place, pull_scope(repository), _ACCEPT) as response:
+            async with endpoint.request(Kind.TAG, "HEAD", place, pull_scope(repository), _ACCEPT, want) as response:
                 if response.status == 404:
                     return None
                 digest = _claimed(response)
@@ -126,24 +135,28 @@ class UpstreamClient:
 
         return await self._endpoints.first(Kind.TAG, ask)  # once: whoever revalidates has a copy to fall back on
 
-    async def get_manifest(self, repository: RepositoryName, reference: Reference) -> RemoteManifest | None:
+    async def get_manifest(
+        self, repository: RepositoryName, reference: Reference, want: Want | None = None
+    ) -> RemoteManifest | None:
         async def ask(endpoint: Transport) -> RemoteManifest | None:
             place = endpoints.manifest(repository, reference)
-            async with endpoint.request(Kind.MANIFEST, "GET", place, pull_scope(repository), _ACCEPT) as response:
+            async with endpoint.request(Kind.MANIFEST, "GET", place, pull_scope(repository), _ACCEPT, want) as response:
                 if response.status == 404:
                     return None
-                _check_plain(response)
+                check_plain(response)
                 body = await response.whole(manifest.MAX_BYTES)
                 return RemoteManifest(body, response.headers.get(CONTENT_TYPE, ""), _claimed(response))
 
         return await self._endpoints.persistently(Kind.MANIFEST, ask)
 
-    async def head_blob(self, repository: RepositoryName, digest: Digest) -> RemoteHead | None:
+    async def head_blob(
+        self, repository: RepositoryName, digest: Digest, want: Want | None = None
+    ) -> RemoteHead | None:
         """Whether the upstream has this blob in this repository."""
 
         async def ask(endpoint: Transport) -> RemoteHead | None:
             place = endpoints.blob(repository, digest)
-            async with endpoint.request(Kind.BLOB, "HEAD", place, pull_scope(repository)) as response:
+            async with endpoint.request(Kind.BLOB, "HEAD", place, pull_scope(repository), want=want) as response:
                 return RemoteHead(_length(response)) if response.status == 200 else None
 
         return await self._endpoints.persistently(Kind.BLOB, ask)
@@ -170,7 +183,7 @@ class UpstreamClient:
             if response.status == 404:
                 yield None
             else:
-                _check_plain(response)
+                check_plain(response)
                 first, end, total = _extent(response, start, last)
                 yield RemoteBlob(first, end, total, response.headers.get(ETAG), response.chunks(), which)
 
@@ -191,7 +204,7 @@ class UpstreamClient:
         """
         headers = _ranged(part.first, part.last, etag)
         async with self._open(repository, digest, headers, want or Want(Rank.PART), endpoint) as (response, _):
-            _check_plain(response)
+            check_plain(response)
             is_part = response.status == 206 and _length(response) in (None, part.length)
             if not is_part or parse_content_range(response.headers.get(CONTENT_RANGE, "")) != part:
                 raise UpstreamBroken("the upstream sends another part than was asked for")
@@ -221,25 +234,13 @@ class UpstreamClient:
             yield found
 
     async def tags(self, repository: RepositoryName) -> list[str] | None:
-        """Every tag, all pages, from one endpoint. Raises UpstreamBroken rather than leave some out."""
-        return await self._endpoints.first(Kind.LIST, lambda endpoint: self._all_tags(endpoint, repository))
-
-    async def _all_tags(self, endpoint: Transport, repository: RepositoryName) -> list[str] | None:
-        place = endpoints.tags(repository)
-        found: list[str] = []
-        asked: set[str] = set()
-        while place not in asked and len(asked) < _MAX_PAGES:
-            asked.add(place)
-            page = await repeated(partial(_tag_page, endpoint, repository, place))
-            if page is None:
-                return None
-            found += page[0]
-            if len(found) > _MAX_TAGS:
-                raise UpstreamBroken(f"the upstream lists more than {_MAX_TAGS} tags")
-            if page[1] is None:
-                return [name for name in found if is_tag(name)]
-            place = page[1]
-        raise UpstreamBroken("the upstream's list of tags has no end")
+        """Every tag, all pages, from one endpoint. Raises UpstreamBroken rather than leave some out, UpstreamTimedOut
+        where the end does not come in time."""
+        try:
+            async with asyncio.timeout(_LISTING_SECONDS):
+                return await self._endpoints.first(Kind.LIST, lambda endpoint: all_tags(endpoint, repository))
+        except TimeoutError:
+            raise UpstreamTimedOut("the upstream's list of tags takes too long") from None
 
     async def referrers(self, repository: RepositoryName, subject: Digest, artifact_type: str | None) -> bytes | None:
         """The upstream's referrers index as it is; None where it has no such endpoint."""
@@ -250,31 +251,10 @@ class UpstreamClient:
             async with endpoint.request(Kind.LIST, "GET", place, pull_scope(repository), headers) as response:
                 if response.status == 404:
                     return None
-                _check_plain(response)
+                check_plain(response)
                 return await response.whole(_MAX_LIST_BYTES)
 
         return await self._endpoints.persistently(Kind.LIST, ask)
-
-
-async def _tag_page(endpoint: Transport, repository: RepositoryName, place: str) -> tuple[list[str], str | None] | None:
-    """Its tags, and where the next page is. None where there is no such list."""
-    async with endpoint.request(Kind.LIST, "GET", place, pull_scope(repository)) as response:
-        if response.status == 404:
-            return None
-        _check_plain(response)
-        names = _tags_of(await response.whole(_MAX_LIST_BYTES))
-        following = _next_place(response.headers.get(LINK), str(endpoint.url(place)))
-        if following is None and response.has_next:
-            raise UpstreamBroken("the upstream's list of tags goes on where it must not be followed")
-        return names, following
-
-
-def _next_place(link: str | None, here: str) -> str | None:
-    try:
-        following = parse_next(link, here)
-        return URL(following, encoded=True).raw_path_qs if following else None
-    except ValueError:
-        raise UpstreamBroken("the upstream's list of tags goes on where nothing can be found") from None
 
 
 _ACCEPT = {ACCEPT: media_types.ACCEPT}
@@ -285,14 +265,6 @@ def _claimed(response: Answer) -> Digest | None:
         return Digest.parse(response.headers.get(_DIGEST_HEADER, ""))
     except DigestInvalid:
         return None
-
-
-def _check_plain(response: Answer) -> None:
-    """Digests are over the bytes as they are; an encoded body is not what was asked for."""
-    if response.headers.get(CONTENT_ENCODING, "identity").lower() != "identity":
-        raise UpstreamBroken("the upstream encoded the answer although it was asked not to")
-    if response.status not in (200, 206):
-        raise UpstreamBroken(f"the upstream gave an answer that makes no sense here ({response.status})")
 
 
 def _ranged(start: int, last: int | None, etag: str | None) -> dict[istr, str]:
@@ -316,16 +288,3 @@ def _extent(response: Answer, start: int, last: int | None) -> tuple[int, int | 
 def _length(response: Answer) -> int | None:
     text = response.headers.get(CONTENT_LENGTH, "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 20 else None
-
-
-def _tags_of(body: bytes) -> list[str]:
-    try:
-        listed = json.loads(body)
-    except (ValueError, RecursionError):
-        raise UpstreamBroken("the upstream's list of tags cannot be read") from None
-    # `null` is how some registries write that there are none; without the member it is another document altogether.
-    names = listed.get("tags", "missing") if isinstance(listed, dict) else "missing"
-    names = [] if names is None else names
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UpstreamBroken("the upstream's list of tags cannot be read")
-    return names

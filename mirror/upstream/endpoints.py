@@ -108,13 +108,13 @@ class Endpoints:
         """One line when it begins, and not one for each request."""
         level = logging.DEBUG if (kind, endpoint) in self._passed_over else logging.INFO
         self._passed_over.add((kind, endpoint))
-        facts = {"upstream": self._config.host, "endpoint": endpoint.base.host, "kind": kind, "reason": str(error)}
+        facts = {"upstream": self._config.host, "endpoint": endpoint.base.authority, "kind": kind, "reason": str(error)}
         log.log(level, "asking the next endpoint", extra=facts)
 
     def _asked_again(self, kind: Kind, endpoint: Transport) -> None:
         if (kind, endpoint) in self._passed_over:
             self._passed_over.remove((kind, endpoint))
-            facts = {"upstream": self._config.host, "endpoint": endpoint.base.host, "kind": kind}
+            facts = {"upstream": self._config.host, "endpoint": endpoint.base.authority, "kind": kind}
             log.info("an endpoint that was passed over answers again", extra=facts)
 
     async def persistently(self, kind: Kind, ask: Callable[[Transport], Awaitable[T]]) -> T:

@@ -24,11 +24,11 @@ class UpstreamTimedOut(UpstreamUnavailable):
 
 
 class UpstreamRateLimited(UpstreamError):
-    """429: it wants fewer requests from us."""
+    """429: it wants fewer requests from us. `is_news`: it has just said so; else nobody asked."""
 
-    def __init__(self, message: str, retry_after: float | None = None) -> None:
+    def __init__(self, message: str, retry_after: float | None = None, *, is_news: bool = True) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after, self.is_news = retry_after, is_news
 
 
 class UpstreamRefused(UpstreamError):

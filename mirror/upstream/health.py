@@ -4,8 +4,6 @@ The breaker opens when nothing is heard from it several times in a row. From the
 our own finds out when it is back. An answer is an answer: 404, 401 and 500 do not open it. No I/O.
 """
 
-from mirror.upstream.errors import UpstreamNotAsked
-
 # So many requests in a row without an answer.
 _FAILURES = 3
 # Between two probes: the first wait, and the longest.
@@ -13,17 +11,12 @@ FIRST_PROBE, _MAX_PROBE = 1.0, 30.0
 
 
 class Health:
-    """Of one endpoint. Whoever sends asks `admit` first and tells afterwards how it went."""
+    """Of one endpoint. Whoever sends looks at `is_open` first and tells afterwards how it went."""
 
     def __init__(self) -> None:
         self._failures = 0
         self._probes = 0
         self.is_open = False
-
-    def admit(self) -> None:
-        """Raises UpstreamNotAsked while the breaker is open."""
-        if self.is_open:
-            raise UpstreamNotAsked("the upstream has not been answering; it is probed until it does")
 
     def answered(self) -> None:
         """Whatever the answer was."""

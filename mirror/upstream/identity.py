@@ -46,12 +46,14 @@ def identities_of(config: Upstream, endpoint: URL, fetch_token: FetchToken) -> l
 def in_turn(identities: Iterable[Identity], kind: Kind, *, ahead: bool = False) -> Sequence[Identity]:
     """Those that may ask now, best first: the first of the configuration, unless its pulls are nearly spent.
 
-    Raises UpstreamRateLimited where a limit holds for each of them. `ahead`: for what nobody waits for.
+    Raises UpstreamRateLimited where a limit holds for each of them. `ahead`: for what everybody
+    would be served without.
     """
     waits = [(identity, identity.limits.wait(kind, ahead=ahead)) for identity in identities]
     free = [identity for identity, wait in waits if not wait]
     if not free:
-        raise UpstreamRateLimited("the upstream limits our requests (429 a while ago)", min(wait for _, wait in waits))
+        soonest = min(wait for _, wait in waits)
+        raise UpstreamRateLimited("the upstream limits our requests (429 a while ago)", soonest, is_news=False)
     if kind is not Kind.MANIFEST:  # only these are counted; and asking for others tells what the budget is now
         return free
     return sorted(free, key=lambda identity: identity.limits.is_scarce)

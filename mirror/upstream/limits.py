@@ -1,7 +1,8 @@
 """How much one account may still ask of an endpoint.
 
 - A **limit** (429) is remembered for the kind of request that it was said to: asking again would only lengthen it. One
-  that was only met by what nobody waits for holds only that back: a client's request may find out for itself.
+  that was only met by what everybody would be served without holds only such back: a client's request may find out for
+  itself.
 - The **budget** is what Docker Hub says is left of the pulls it grants: what is nearly spent is kept for what is not
   here at all.
 
@@ -16,6 +17,9 @@ from ocispec.limits import Budget
 
 # How long a 429 holds that does not say so, and the longest that one is believed.
 _LIMITED, _MAX_LIMITED = 10.0, 3600.0
+# How long a budget is believed that does not say for how long it holds (Docker Hub's are for six hours), and the
+# longest that one is.
+_WINDOW, _MAX_WINDOW = 6 * 3600, 24 * 3600
 
 
 class Kind(StrEnum):
@@ -25,6 +29,11 @@ class Kind(StrEnum):
     MANIFEST = "manifest"
     BLOB = "blob"
     LIST = "list"
+
+
+def believed(seconds: float | None) -> float:
+    """For how long a 429 is taken to hold that says so many seconds, or does not say."""
+    return _LIMITED if seconds is None else min(seconds, _MAX_LIMITED)
 
 
 class Limits:
@@ -38,17 +47,18 @@ class Limits:
         self._noted = 0.0
 
     def wait(self, kind: Kind, *, ahead: bool = False) -> float:
-        """Seconds until it may ask for this again; 0 where it may now. `ahead`: for what nobody waits for."""
+        """Seconds until it may ask for this again; 0 where it may now. `ahead`: for what everybody
+        would be served without, if later."""
         until = self._limited.get(kind, 0.0)
         if ahead:
             until = max(until, self._held_back.get(kind, 0.0))
         return max(0.0, until - self._clock())
 
-    def limited(self, kind: Kind, seconds: float | None, *, ahead: bool = False) -> None:
-        """It was told 429, and maybe for how long. `ahead`: when it asked for what nobody waited for."""
-        wait = _LIMITED if seconds is None else min(seconds, _MAX_LIMITED)
+    def limited(self, kind: Kind, seconds: float, *, ahead: bool = False) -> None:
+        """It was told 429, which holds for so long. `ahead`: when it asked for what everybody would be
+        served without."""
         until = self._held_back if ahead else self._limited
-        until[kind] = max(until.get(kind, 0.0), self._clock() + wait)
+        until[kind] = max(until.get(kind, 0.0), self._clock() + seconds)
 
     def note(self, budget: Budget) -> bool:
         """What an answer said of the budget; whether it has come down to the reserve with this."""
@@ -60,9 +70,10 @@ class Limits:
     def budget(self) -> Budget | None:
         """As it was last heard of. Once its window of time is over, nothing is known of it."""
         budget = self._budget
-        if budget is None or not budget.window_seconds:
-            return budget
-        return budget if self._clock() < self._noted + budget.window_seconds else None
+        if budget is None:
+            return None
+        window = min(budget.window_seconds or _WINDOW, _MAX_WINDOW)
+        return budget if self._clock() < self._noted + window else None
 
     @property
     def is_scarce(self) -> bool:

@@ -15,11 +15,16 @@ class Rank(IntEnum):
 
 
 class Want:
-    """One wish, which may become more urgent while it waits."""
+    """One wish, which may become more urgent while it waits. That of a part of a `whole` is never more so than it."""
 
-    def __init__(self, rank: Rank) -> None:
-        self.rank = rank
+    def __init__(self, rank: Rank, whole: "Want | None" = None) -> None:
+        self._rank, self._whole = rank, whole
+        self.stands_in_line = False
         self.hurried: Callable[[], object] = lambda: None  # told when the rank has changed
+
+    @property
+    def rank(self) -> Rank:
+        return self._rank if self._whole is None else max(self._rank, self._whole.rank)
 
     @property
     def is_ahead(self) -> bool:
@@ -31,9 +36,9 @@ class Want:
         return self.rank >= Rank.PART
 
     def hurry(self) -> None:
-        """A client waits for it now."""
-        if self.is_ahead:
-            self.rank = Rank.BLOB
+        """Somebody waits for it now: a client, or the file that the part belongs to."""
+        if self._rank > Rank.BLOB:
+            self._rank = Rank.BLOB
             self.hurried()
 
 
@@ -77,6 +82,8 @@ class Line:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        # Who has been cancelled does not know yet, and comes here again only when it does.
+        self._waiting = [ticket for ticket in self._waiting if not ticket.called.done()]
         while self._waiting:
             first = min(self._waiting, key=lambda ticket: ticket.want.rank)  # the longest waiting one of them
             delay = self._delay(first)

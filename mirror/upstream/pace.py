@@ -9,17 +9,23 @@ minute, so that a client's request always finds one soon; and of several slots o
 an hour.
 """
 
+import asyncio
+import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from mirror.config import Upstream
 from mirror.upstream.line import Line, Rank, Ticket, Want
 
+log = logging.getLogger(__name__)
+
 _MINUTE = 60.0
+# Who waits longer than this should be heard of, if not each of them.
+_LONG_SECONDS, _QUIET_SECONDS = 10.0, 300.0
 # From so many slots on, blobs leave one to manifests, tags and lists.
-_SEVERAL = 4
+SEVERAL = 4
 
 
 class Window:
@@ -63,6 +69,7 @@ class Pace:
         self.received = 0  # bytes of bodies, in all
         self._at_once, self._per_minute = config.max_requests_at_once, config.max_requests_per_minute
         self.bytes_per_second = config.max_bytes_per_second
+        self._host, self._quiet_until = config.host, 0.0
         self._held: set[Ticket] = set()
         self._window = Window(self._per_minute, clock)
         self._bucket = Bucket(self.bytes_per_second, clock)
@@ -80,7 +87,7 @@ class Pace:
 
     @property
     def leaves_room(self) -> bool:
-        """Whether there ever is a slot for what everybody could do without."""
+        """Whether there is a slot for what nobody has asked for yet, and one for a client beside it."""
         return self._at_once != 1 and self._per_minute != 1
 
     @asynccontextmanager
@@ -89,11 +96,30 @@ class Pace:
         ticket = Ticket(want, 1)
         want.hurried = self._move
         try:
-            await self._slots.turn(ticket)
+            with self._watched(want):
+                await self._slots.turn(ticket)
             yield
         finally:
             self._held.discard(ticket)
             self._slots.move()
+
+    @contextmanager
+    def _watched(self, want: Want) -> Iterator[None]:
+        """While somebody stands in line."""
+        timer = asyncio.get_running_loop().call_later(_LONG_SECONDS, self._tell, want)
+        want.stands_in_line = True
+        try:
+            yield
+        finally:
+            want.stands_in_line = False
+            timer.cancel()
+
+    def _tell(self, want: Want) -> None:
+        now = asyncio.get_running_loop().time()
+        if not want.is_extra and now >= self._quiet_until:
+            self._quiet_until = now + _QUIET_SECONDS
+            facts = {"upstream": self._host, "under_way": self.under_way, "waiting": self.waiting}
+            log.info("requests wait for limits of your own", extra=facts)
 
     async def before_reading(self, want: Want, size: int) -> None:
         """Wait until some `size` bytes may be read; `after_reading` is told how many they were."""
@@ -120,19 +146,18 @@ class Pace:
             return None
         if not self._per_minute:
             return 0.0
-        limit = _half(self._per_minute) if extra else self._per_minute
-        return self._window.delay(limit) if limit else None
+        return self._window.delay(_half(self._per_minute) if extra else self._per_minute)
 
     def _has_slot(self, rank: Rank, *, extra: bool) -> bool:
         ranks = [held.want.rank for held in self._held]
         if extra and sum(other >= Rank.PART for other in ranks) >= _half(self._at_once):
             return False
-        kept = self._at_once >= _SEVERAL and rank is not Rank.QUESTION
+        kept = self._at_once >= SEVERAL and rank is not Rank.QUESTION
         if kept and sum(other is not Rank.QUESTION for other in ranks) >= self._at_once - 1:
             return False
         return len(ranks) < self._at_once
 
 
 def _half(limit: int) -> int:
-    """What may be had of it by what everybody could do without: rounded up, and nothing of one."""
-    return (limit + 1) // 2 if limit > 1 else 0
+    """What may be had of it by what everybody could do without: rounded up, so the one that there is, too."""
+    return (limit + 1) // 2

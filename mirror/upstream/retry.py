@@ -25,17 +25,27 @@ _PROGRESS_BYTES = 64 * 1024
 _FIRST_WAIT = 0.2
 # Asking for what is not here has the upstream probed at once; this is what the probe gets.
 _PROBED_WAIT = 1.0
-# Longer than this a client is better told to come back. In the middle of a blob it would be cut, and a 429 that says
-# nothing of how long it holds is taken for ten seconds.
+# No wait is longer than the first, unless it is for the end of a limit. In the middle of a blob a client would be cut,
+# and a 429 that says nothing of how long it holds is taken for ten seconds.
 _MAX_WAIT, _MAX_RESUMING_WAIT = 5.0, 15.0
+# For so long in all the end of a limit is waited for before a client is told to come back.
+PATIENCE = 5.0
+# Before the first byte of a blob. Clients wait a minute and more for the head of an answer (measured), and what they do
+# of a 503 is to begin again from the start, or elsewhere: docker does so after the second one.
+BLOB_PATIENCE = 30.0
 
 
-async def repeated(ask: Callable[[], Awaitable[T]], kept: Callable[[], int] = lambda: 0) -> T:
+async def repeated(
+    ask: Callable[[], Awaitable[T]],
+    kept: Callable[[], int] = lambda: 0,
+    patience: Callable[[], float] = lambda: PATIENCE,
+) -> T:
     """What `ask` gives in the end, asked as often as makes sense; raises the last UpstreamError.
 
-    `kept` says how many bytes have come so far that the next attempt goes on from.
+    `kept` says how many bytes have come so far that the next attempt goes on from; `patience` for how many seconds in
+    all the end of a limit may be waited for.
     """
-    attempt = 1
+    attempt, limited = 1, 0.0
     while True:
         before = kept()
         try:
@@ -43,17 +53,22 @@ async def repeated(ask: Callable[[], Awaitable[T]], kept: Callable[[], int] = la
         except UpstreamError as error:
             attempt = 1 if kept() - before >= _PROGRESS_BYTES else attempt
             jitter = random.random()  # noqa: S311 - jitter, not a secret
-            wait = wait_before_retry(attempt, error, jitter, resuming=kept() > 0)
+            left = patience() - limited
+            wait = wait_before_retry(attempt, error, jitter, resuming=kept() > 0, patience=left)
             if wait is None:
                 raise
+            limited += wait if isinstance(error, UpstreamRateLimited) else 0.0
         await asyncio.sleep(wait)
         attempt += 1
 
 
-def wait_before_retry(attempt: int, error: UpstreamError, jitter: float, *, resuming: bool = False) -> float | None:
+def wait_before_retry(
+    attempt: int, error: UpstreamError, jitter: float, *, resuming: bool = False, patience: float = PATIENCE
+) -> float | None:
     """Seconds to wait after failed attempt number `attempt` (from 1); None: give up. `jitter` is in [0, 1). Pure.
 
-    `resuming`: what has come so far is kept, so a time-out is worth another attempt.
+    `resuming`: what has come so far is kept, so a time-out is worth another attempt. `patience`: seconds for which the
+    end of a limit may be waited for yet.
     """
     if isinstance(error, UpstreamOffline):
         return None
@@ -63,7 +78,7 @@ def wait_before_retry(attempt: int, error: UpstreamError, jitter: float, *, resu
     if attempt >= (RESUMING_ATTEMPTS if patient else ATTEMPTS):
         return None
     if isinstance(error, UpstreamRateLimited):
-        wait, longest = error.retry_after, _MAX_RESUMING_WAIT if resuming else _MAX_WAIT
+        wait, longest = error.retry_after, _MAX_RESUMING_WAIT if resuming else patience
         if wait is None or wait > longest:
             return None
         # Everybody was told the same: they must not all come back at the same moment.

@@ -23,7 +23,7 @@ class Sessions:
 
     def __init__(self, config: Upstream, base: URL) -> None:
         self._base, self._redirect_hosts = base, config.redirect_hosts
-        tls = _tls(config)
+        tls = tls_of(config)
         self.named = _session(config, ThreadedResolver(), tls)
         # A proxy is reached wherever it is, and looks up names itself.
         self._public = _session(config, ThreadedResolver() if config.proxy else PublicResolver(), tls)
@@ -42,8 +42,8 @@ class Sessions:
         await self._public.close()
 
 
-def _tls(config: Upstream) -> ssl.SSLContext | Literal[True]:
-    """The usual authorities, and the operator's own; raises ConfigError."""
+def tls_of(config: Upstream) -> ssl.SSLContext | Literal[True]:
+    """The usual authorities, and the operator's own. Blocking; raises ConfigError."""
     if config.ca_file is None:
         return True
     context = ssl.create_default_context()

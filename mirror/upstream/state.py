@@ -34,10 +34,13 @@ class AccountState:
 
 @dataclass(frozen=True, slots=True)
 class EndpointState:
-    """`is_open`: nobody asks it, for it does not answer; `since` when it is so, None where it never was otherwise."""
+    """`is_open`: nobody asks it, for it does not answer; `since` when it is so, None where it never was otherwise.
+    `is_known`: there was an answer since the start. `reason`: why there was none the last time."""
 
     url: str
     is_open: bool
+    is_known: bool
+    reason: str | None
     since: float | None
     accounts: tuple[AccountState, ...]
 

@@ -18,12 +18,18 @@ from mirror.upstream.resolver import NotPublic
 
 
 @contextmanager
-def mapped() -> Iterator[None]:
-    """Around what aiohttp does, and nothing else: an OSError of the caller's own would be taken for the upstream's."""
+def mapped(elsewhere: str = "") -> Iterator[None]:
+    """Around what aiohttp does, and nothing else: an OSError of the caller's own would be taken for the upstream's.
+
+    `elsewhere` is the host that was asked, where that is not the upstream's own: it is named, but never the signed URL.
+    """
     try:
         yield
     except (ClientError, OSError, ValueError) as error:
-        raise _translated(error) from None
+        known = _translated(error)
+        if elsewhere and isinstance(known, UpstreamUnavailable):
+            known = type(known)(f"{known} (at {elsewhere})")
+        raise known from None
 
 
 def _translated(error: Exception) -> UpstreamError:

@@ -25,13 +25,14 @@ from mirror.upstream.errors import (
     UpstreamBroken,
     UpstreamError,
     UpstreamLoginRefused,
+    UpstreamNoLogin,
     UpstreamOffline,
     UpstreamRateLimited,
     UpstreamRefused,
     UpstreamUnavailable,
 )
 from mirror.upstream.identity import Identity, identities_of, in_turn
-from mirror.upstream.limits import Kind
+from mirror.upstream.limits import Kind, believed
 from mirror.upstream.line import Rank, Want
 from mirror.upstream.pace import Pace
 from mirror.upstream.record import Record
@@ -59,7 +60,7 @@ class Transport:
         self._config, self._pace, self._record = config, pace, record
         self._identities = identities_of(config, self.base, self._fetch_token)
         self._sessions = Sessions(config, self.base)
-        self.breaker = Breaker(config.host, self.base.host or "", self._probe, clock)
+        self.breaker = Breaker(config.host, self.base.authority, self._probe, clock)
 
     async def close(self) -> None:
         await self.breaker.close()
@@ -74,7 +75,8 @@ class Transport:
     @property
     def state(self) -> EndpointState:
         accounts = tuple(identity.state for identity in self._identities)
-        return EndpointState(str(self.base), self.breaker.is_open, self.breaker.since, accounts)
+        breaker = self.breaker
+        return EndpointState(str(self.base), breaker.is_open, breaker.is_known, breaker.reason, breaker.since, accounts)
 
     @asynccontextmanager
     async def request(
@@ -96,7 +98,7 @@ class Transport:
             self._admit(kind, want)
             async with self._pace.slot(want):
                 askers = self._admit(kind, want)  # again: that may have taken a while
-                question = _Question(kind, method, self.url(place), scope, headers or {}, want.is_ahead)
+                question = _Question(kind, method, self.url(place), scope, headers or {}, want.is_extra)
                 async with self._asked(question, askers, want) as answer:
                     yield answer
         except UpstreamError as error:
@@ -109,7 +111,7 @@ class Transport:
             raise UpstreamOffline("this upstream is switched off (offline)")
         # Whoever asks where a tag points has a copy of it: that is no reason to probe.
         self.breaker.admit(urgent=kind is not Kind.TAG and not want.is_ahead)
-        return in_turn(self._identities, kind, ahead=want.is_ahead)
+        return in_turn(self._identities, kind, ahead=want.is_extra)
 
     @asynccontextmanager
     async def _asked(self, question: "_Question", askers: Sequence[Identity], want: Want) -> AsyncIterator[Answer]:
@@ -117,7 +119,7 @@ class Transport:
         try:
             response = await self._answer(question, askers)
             try:
-                yield Answer(response, want, self._pace)
+                yield Answer(response, want, self._pace, self._elsewhere(response.url))
             finally:
                 response.release()
         except UpstreamError as error:
@@ -139,11 +141,14 @@ class Transport:
     async def _answer_to(self, identity: Identity, question: "_Question") -> ClientResponse:
         try:
             response = await self._heard(identity, question)
-            self._note_budget(identity, response)
-            return _checked(response, redirected=not same_origin(response.url, self.base))
+            if same_origin(response.url, self.base):
+                self._note_budget(identity, response)
+                return _checked(response, redirected=False)
         except UpstreamRateLimited as error:
-            identity.limits.limited(question.kind, error.retry_after, ahead=question.is_ahead)
+            self._note_limit(identity, question, error.retry_after or 0.0)
             raise
+        # The account is not known where a redirect has led to: a 429 of that place is for this request alone.
+        return _checked(response, redirected=True)
 
     async def _heard(self, identity: Identity, question: "_Question") -> ClientResponse:
         """An answer, whatever it says; that there is one, or none, is told to the breaker."""
@@ -152,11 +157,24 @@ class Transport:
         except UpstreamUnavailable as error:
             self.breaker.suspect(str(error))
             raise
+        except UpstreamNoLogin:
+            raise  # before anything was asked
+        except UpstreamError:
+            self.breaker.heard()
+            raise
         self.breaker.answered()
         return response
 
+    def _note_limit(self, identity: Identity, question: "_Question", seconds: float) -> None:
+        """One line when it begins, and not one for each request."""
+        is_known = identity.limits.wait(question.kind, ahead=question.is_extra) > 0
+        identity.limits.limited(question.kind, seconds, ahead=question.is_extra)
+        facts: dict[str, object] = {"upstream": self._config.host, "account": identity.name, "kind": question.kind}
+        level = logging.DEBUG if is_known else logging.INFO if question.is_extra else logging.WARNING
+        log.log(level, "an upstream limits our requests", extra={**facts, "seconds": round(seconds, 1)})
+
     def _note_budget(self, identity: Identity, response: ClientResponse) -> None:
-        budget = parse_budget(response.headers) if same_origin(response.url, self.base) else None
+        budget = parse_budget(response.headers)
         if budget is not None and identity.limits.note(budget):
             facts: dict[str, object] = {"upstream": self._config.host, "account": identity.name}
             facts |= {"source": budget.source, "left": budget.remaining, "of": budget.limit}
@@ -201,6 +219,10 @@ class Transport:
                 return response
         raise UpstreamBroken("the upstream redirects without end")
 
+    def _elsewhere(self, url: URL) -> str:
+        """The host, where it is not the upstream's own."""
+        return "" if same_origin(url, self.base) else url.host_port_subcomponent or ""
+
     @property
     def _buffer(self) -> int:
         """What one answer may buffer. Where bytes are rationed, no more than comes in a quarter of a second."""
@@ -218,7 +240,7 @@ class Transport:
         form: Mapping[str, str] | None = None,
     ) -> ClientResponse:
         """One request, up to the head of its answer. sock_read alone would let a head trickle in for ever."""
-        with mapped():
+        with mapped(self._elsewhere(url)):
             async with asyncio.timeout(self._config.connect_timeout + self._config.read_timeout):
                 return await session.request(
                     method,
@@ -248,14 +270,15 @@ class Transport:
 
 @dataclass(frozen=True, slots=True)
 class _Question:
-    """A request as it is put to one account after the other. `is_ahead`: nobody waited for it when it was sent."""
+    """A request as it is put to one account after the other. `is_extra`: everybody would have been served
+    without it, when it was sent."""
 
     kind: Kind
     method: str
     url: URL
     scope: str
     headers: Mapping[istr, str]
-    is_ahead: bool
+    is_extra: bool
 
 
 def _checked(response: ClientResponse, *, redirected: bool) -> ClientResponse:
@@ -274,7 +297,7 @@ def _raise_for(response: ClientResponse, *, redirected: bool) -> None:
         return
     if status == 429:
         wait = parse_retry_after(response.headers.get(RETRY_AFTER), datetime.now(UTC))
-        raise UpstreamRateLimited("the upstream limits our requests (429)", wait)
+        raise UpstreamRateLimited("the upstream limits our requests (429)", believed(wait))
     if redirected and status in (400, 401, 403):
         # A signed address that has expired, most often: asking the upstream again gives a new one.
         raise UpstreamUnavailable(f"the place that the upstream redirects to refuses the request ({status})")

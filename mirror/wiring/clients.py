@@ -61,7 +61,9 @@ def _registries_conf(wanted: Wanted) -> str:
             blocks.append(f"# {host} is left out: no path can name it, and this client has no other way to.\n")
     if wanted.server.plain_http:
         # For names that begin with the address; here loopback is no exception.
-        blocks.append(f"[[registry]]\nlocation = {quoted(wanted.server.address)}\ninsecure = true\n")
+        blocks += [
+            f"[[registry]]\nlocation = {quoted(address)}\ninsecure = true\n" for address in wanted.server.addresses
+        ]
     return MARK + "\n".join(blocks)
 
 
@@ -96,7 +98,7 @@ def buildkit(wanted: Wanted) -> list[File]:
     address = quoted(wanted.server.address)
     blocks = [f"[registry.{quoted(host)}]\n  mirrors = [{address}]\n" for host in wanted.hosts]
     if wanted.server.plain_http:
-        blocks.append(f"[registry.{address}]\n  http = true\n")
+        blocks += [f"[registry.{quoted(name)}]\n  http = true\n" for name in wanted.server.addresses]
     then = f"restart buildkitd, or make a builder: docker buildx create --use --buildkitd-config {_BUILDKIT}"
     if wanted.server.on_loopback:
         then += "; a builder in a container does not reach this loopback address, give --server another"

@@ -7,6 +7,7 @@ from mirror.errors import ConfigError
 from mirror.wiring.files import Conflict, File, Wanted
 
 _HUB = "docker.io"
+_MIRRORS = "registry-mirrors"
 _PATH = "/etc/docker/daemon.json"
 _RESTART = "restart Docker: systemctl restart docker"
 _NO_DEFAULT = "; with no default upstream only Docker with its containerd store (28 and later) finds anything"
@@ -19,11 +20,11 @@ def docker(wanted: Wanted) -> list[File]:
     if wanted.default not in (_HUB, None):
         # The classic image store asks by name only, and would take the other registry's images for Docker Hub's.
         raise ConfigError(f"docker: it has mirrors for Docker Hub alone, and {wanted.default} is the default upstream")
-    settings = {"registry-mirrors": [str(wanted.server)]}
+    settings = {_MIRRORS: [str(wanted.server)]}
     if wanted.server.plain_http and not wanted.server.on_loopback:
         settings["insecure-registries"] = [wanted.server.address]
     then = _RESTART + (_NO_DEFAULT if wanted.default is None else "")
-    return [File(_PATH, _dump(settings), then, merge)]
+    return [File(_PATH, _dump(settings), then, merge, asked_first)]
 
 
 def merge(present: str, content: str) -> str:
@@ -37,6 +38,14 @@ def merge(present: str, content: str) -> str:
     except (ValueError, RecursionError) as error:
         raise Conflict(f"not valid JSON ({error}); put that right first") from None
     return present if after == before else after
+
+
+def asked_first(present: str, content: str) -> str:
+    """Docker asks its mirrors one after the other: which of them come before this server."""
+    ours = json.loads(content)[_MIRRORS]
+    there = [url.rstrip("/") for url in json.loads(merge(present, content))[_MIRRORS]]
+    before = there[: min(there.index(url) for url in ours)]
+    return f"before this server Docker still asks {', '.join(before)}; remove what is gone" if before else ""
 
 
 def _settings(text: str) -> dict[str, Any]:

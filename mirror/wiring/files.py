@@ -24,13 +24,18 @@ class Conflict(Exception):
 Update = Callable[[str, str], str]
 
 
+def nothing(_present: str, _content: str) -> str:
+    return ""
+
+
 class File(NamedTuple):
-    """A file of a client. `then` is what to do once it is there."""
+    """A file of a client. `then` is what to do once it is there; `remark` what to mind about what it has had before."""
 
     path: str
     content: str
     then: str
     update: Update
+    remark: Update = nothing
 
     def onto(self, present: str) -> str:
         """What the file becomes where this is what it has now. Raises Conflict."""

@@ -17,8 +17,9 @@ def printed(root: Path, files: Sequence[File]) -> str:
 def written(files: Sequence[Placed]) -> str:
     """A line for each file, and what to do if anything is new."""
     lines = [f"{file.path}: {'written' if file.changed else 'unchanged, it was like this already'}\n" for file in files]
+    remarks = [f"{file.path}: {file.remark}\n" for file in files if file.remark]
     changed = [file for file in files if file.changed]
-    return "".join([*lines, *(f"Then: {then}\n" for then in _once(changed))])
+    return "".join([*lines, *remarks, *(f"Then: {then}\n" for then in _once(changed))])
 
 
 def listed(root: Path, files: Sequence[File]) -> str:
@@ -28,7 +29,14 @@ def listed(root: Path, files: Sequence[File]) -> str:
 
 def listed_written(files: Sequence[Placed]) -> str:
     found = [
-        {"path": str(file.path), "content": file.content, "then": file.then, "changed": file.changed} for file in files
+        {
+            "path": str(file.path),
+            "content": file.content,
+            "then": file.then,
+            "changed": file.changed,
+            "remark": file.remark,
+        }
+        for file in files
     ]
     return json.dumps(found, indent=2) + "\n"
 

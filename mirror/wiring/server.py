@@ -30,6 +30,16 @@ class Server(NamedTuple):
         ip = _ip(host)
         return host == "localhost" or (ip is not None and ip.is_loopback)
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """What people may write before a repository: on loopback there are two names for the same, and clients that
+        are told about one do not know the other."""
+        if not self.on_loopback:
+            return (self.address,)
+        port = self.address.rpartition("]")[2].partition(":")[2]
+        usual = (f"{host}:{port}" if port else host for host in ("localhost", "127.0.0.1"))
+        return tuple(dict.fromkeys((self.address, *usual)))
+
 
 def find_server(given: str | None, external_url: str, listen: Listen) -> Server:
     """What was given wins over `server.external_url`, and that over the address listened on. Raises ConfigError."""

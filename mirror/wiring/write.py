@@ -26,6 +26,7 @@ class Placed(NamedTuple):
     then: str
     mode: int
     changed: bool
+    remark: str = ""
 
 
 def below(root: Path, path: str) -> Path:
@@ -36,7 +37,15 @@ def place(root: Path, files: Iterable[File]) -> list[Placed]:
     """What each file becomes, given what is there. Writes nothing. Raises NotWritten, or ConfigError."""
     if not root.is_dir():
         raise ConfigError(f"--root {root}: there is no such folder")
-    return [_placed(below(root, file.path), file) for file in files]
+    return [_placed(_inside(root, file.path), file) for file in files]
+
+
+def _inside(root: Path, path: str) -> Path:
+    """A root may be another system's: a link in it means a folder of that system, and would lead into one of ours."""
+    found = below(root, path)
+    if not Path(os.path.realpath(found.parent)).is_relative_to(os.path.realpath(root)):
+        raise NotWritten(f"{found}: left as it is: a symbolic link on the way to it leads out of {root}")
+    return found
 
 
 def write_all(placed: Iterable[Placed]) -> None:
@@ -56,7 +65,7 @@ def _placed(path: Path, file: File) -> Placed:
             raise Conflict("it is a symbolic link; put what `mirror wire` prints into the file it leads to")
         mode = stat.S_IMODE(path.stat().st_mode)
         present = path.read_bytes().decode()
-        content = file.onto(present)
+        content, remark = file.onto(present), file.remark(present, file.content)
     except FileNotFoundError:
         return Placed(path, file.content, file.then, _MODE, changed=True)
     except OSError as error:
@@ -65,7 +74,7 @@ def _placed(path: Path, file: File) -> Placed:
         raise NotWritten(f"{path}: left as it is: not UTF-8 text") from None
     except Conflict as conflict:
         raise NotWritten(f"{path}: left as it is: {conflict}") from None
-    return Placed(path, content, file.then, mode, changed=content != present)
+    return Placed(path, content, file.then, mode, content != present, remark)
 
 
 def _write(path: Path, data: bytes, mode: int) -> None:

@@ -6,21 +6,20 @@ from sqlalchemy import Connection, bindparam, delete, exists, select
 from sqlalchemy.dialects.sqlite import insert
 
 from ocispec.digest import Digest
+from storage.index.many import rows_of
 from storage.index.repositories import key
 from storage.index.schema import blobs, manifests, repositories, repository_blobs
 from storage.repository import Repository
 
 _SIZE = select(blobs.c.size).where(blobs.c.digest == bindparam("digest"))
-_LINKED_SIZE = (
-    select(blobs.c.size)
+_LINKED = (
+    select(blobs.c.size, blobs.c.digest)
     .join(repository_blobs, repository_blobs.c.digest == blobs.c.digest)
     .join(repositories, repositories.c.id == repository_blobs.c.repository_id)
-    .where(
-        repositories.c.upstream == bindparam("upstream"),
-        repositories.c.name == bindparam("name"),
-        blobs.c.digest == bindparam("digest"),
-    )
+    .where(repositories.c.upstream == bindparam("upstream"), repositories.c.name == bindparam("name"))
 )
+_LINKED_SIZE = _LINKED.where(blobs.c.digest == bindparam("digest"))
+_LINKED_SIZES = _LINKED.where(blobs.c.digest.in_(bindparam("digests", expanding=True)))
 _ADD = insert(blobs)
 _ADD = _ADD.on_conflict_do_update(index_elements=["digest"], set_={"size": _ADD.excluded.size})
 _LINK = insert(repository_blobs).on_conflict_do_nothing()
@@ -46,6 +45,12 @@ def size(connection: Connection, digest: Digest) -> int | None:
 def linked_size(connection: Connection, repository: Repository, digest: Digest) -> int | None:
     """Bytes of a blob that this repository has; None where it has not."""
     return connection.execute(_LINKED_SIZE, {**key(repository), "digest": str(digest)}).scalar()
+
+
+def linked_sizes(connection: Connection, repository: Repository, digests: Iterable[Digest]) -> dict[Digest, int]:
+    """Bytes of those of `digests` that this repository has."""
+    rows = rows_of(connection, _LINKED_SIZES, key(repository), digests)
+    return {Digest.parse(row.digest): row.size for row in rows}
 
 
 def is_pushed(connection: Connection, digest: Digest) -> bool:

@@ -12,6 +12,7 @@ from ocispec.digest import Digest
 from ocispec.manifest import Manifest
 from ocispec.names import Reference, Tag
 from storage.index import terms
+from storage.index.many import rows_of
 from storage.index.repositories import key
 from storage.index.schema import manifest_children, manifests, repositories, tags
 from storage.repository import Repository
@@ -32,11 +33,13 @@ _LIST_BYTES = 2 * 2**20
 _ENTRY_BYTES = 512
 
 _OF_REPOSITORY = (repositories.c.upstream == bindparam("upstream"), repositories.c.name == bindparam("name"))
-_BY_DIGEST = (
+_HERE = (
     select(manifests.c.digest, manifests.c.media_type, manifests.c.size)
     .join(repositories, repositories.c.id == manifests.c.repository_id)
-    .where(*_OF_REPOSITORY, manifests.c.digest == bindparam("reference"))
+    .where(*_OF_REPOSITORY)
 )
+_BY_DIGEST = _HERE.where(manifests.c.digest == bindparam("reference"))
+_BY_DIGESTS = _HERE.where(manifests.c.digest.in_(bindparam("digests", expanding=True)))
 _BY_TAG = (
     select(manifests.c.digest, manifests.c.media_type, manifests.c.size, tags.c.checked_at)
     .join(tags, (tags.c.repository_id == manifests.c.repository_id) & (tags.c.digest == manifests.c.digest))
@@ -49,6 +52,11 @@ def find(connection: Connection, repository: Repository, reference: Reference) -
     statement = _BY_TAG if isinstance(reference, Tag) else _BY_DIGEST
     row = connection.execute(statement, {**key(repository), "reference": str(reference)}).first()
     return None if row is None else ManifestRow(Digest.parse(row[0]), *row[1:])
+
+
+def among(connection: Connection, repository: Repository, digests: Iterable[Digest]) -> set[Digest]:
+    """Those of `digests` that are manifests of this repository."""
+    return {Digest.parse(row.digest) for row in rows_of(connection, _BY_DIGESTS, key(repository), digests)}
 
 
 def put(connection: Connection, repository_id: int, digest: Digest, size: int, manifest: Manifest, now: float) -> None:

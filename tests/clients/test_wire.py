@@ -111,12 +111,14 @@ def test_containerd(containerd: Containerd, etc: Path, host: str, prints: str) -
 
 def test_podman(wired_podman: Podman, mirror: Mirror, ids: dict[str, str]) -> None:
     """By the registry's own name, and by the mirror's address, which podman would not speak plain HTTP with."""
-    address = mirror.address.replace("localhost", "127.0.0.1")
+    port = mirror.address.rpartition(":")[2]
+    address = f"127.0.0.1:{port}"
     for image, host in (
         (f"{HUB}/{NAME}", HUB),
         (f"{QUAY}/{NAME}", QUAY),
         (f"{address}/{NAME}", HUB),
         (f"{address}/{QUAY}/{NAME}", QUAY),
+        (f"localhost:{port}/{NAME}", HUB),
     ):
         wired_podman("pull", f"{image}:{TAG}")
         found = wired_podman("image", "inspect", "--format", "{{.Id}}", f"{image}:{TAG}").strip()

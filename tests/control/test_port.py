@@ -12,14 +12,15 @@ from aiohttp import ClientPayloadError, ClientSession
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.control.guard import is_local, is_loopback
+from mirror.control.guard import is_local
 from mirror.control.keys import COMMANDS
+from mirror.http.pages import is_loopback
 from mirror.pull import schedule
 from tests.conftest import Clock, RunningMirror, Server, config_for, running
 from tests.fakes.faults import Hang
 from tests.fakes.images import make_image
 from tests.fakes.upstream import FakeHub
-from tests.mirror.wire import NAME, here, stored, until
+from tests.mirror.wire import NAME, connect, here, stored, until
 
 IMAGE = make_image("p", [2000, 3000])
 JSON = {"Content-Type": "application/json"}
@@ -107,6 +108,12 @@ async def test_what_acts__where_others_reach_the_port(
         ({"X-Forwarded-For": "192.0.2.1", **JSON}, 403),
         ({"Forwarded": "for=192.0.2.1", **JSON}, 403),
         ({"Via": "1.1 proxy", **JSON}, 403),
+        ({"X-Forwarded-Proto": "https", **JSON}, 403),
+        ({"X-Forwarded-Port": "443", **JSON}, 403),
+        ({"X-Forwarded": "for=192.0.2.1", **JSON}, 403),
+        ({"x-original-host": "mirror.example.com", **JSON}, 403),
+        ({"X-Original-Forwarded-For": "192.0.2.1", **JSON}, 403),
+        ({"CF-Connecting-IP": "192.0.2.1", **JSON}, 403),
         ({"Content-Type": "text/plain"}, 400),
         ({"Content-Type": "application/x-www-form-urlencoded"}, 400),
         ({"Content-Type": "multipart/form-data; boundary=x"}, 400),
@@ -120,6 +127,20 @@ async def test_pages_and_proxies_are_kept_out(
     answer = await mirror.post(f"/api/v1/{command}", data=json.dumps(order).encode(), headers=headers)
     assert answer.status == status
     assert answer.json()["errors"][0]["message"]
+    assert hub.log() == []
+
+
+async def test_a_proxy_that_says_nothing(hub: FakeHub, mirror: RunningMirror) -> None:
+    """What nginx makes of it where all it has is `proxy_pass`."""
+    body = b'{"image": "nginx:1"}'
+    async with connect(mirror) as (reader, writer):
+        writer.write(
+            b"POST /api/v1/refresh HTTP/1.0\r\nHost: 127.0.0.1:5000\r\nConnection: close\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        answer = await reader.read()
+    assert b" 403 " in answer.split(b"\r\n")[0]
+    assert b"came through a proxy" in answer
     assert hub.log() == []
 
 

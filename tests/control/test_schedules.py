@@ -9,9 +9,10 @@ import pytest
 from mirror.control.keys import COMMANDS
 from mirror.errors import ConfigError
 from mirror.pull import schedule
+from mirror.upstream import limits
 from tests.conftest import Clock, RunningMirror, Server, config_for, running
 from tests.control.commanding import command, status_of
-from tests.fakes.faults import Hang, Status
+from tests.fakes.faults import Hang, Status, Where
 from tests.fakes.images import make_image, make_index
 from tests.fakes.upstream import FakeHub
 from tests.mirror.push.pushing import push_image
@@ -241,3 +242,32 @@ async def test_a_wrong_file_keeps_the_server_from_starting(hub: FakeHub, tmp_pat
         with pytest.raises(ConfigError, match=message):
             async with running(config, clock):
                 pass
+
+
+async def test_a_limit_that_it_meets_holds_no_client_back(
+    hub: FakeHub, server: Server, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "_LIMITED", 60.0)
+    mirror = await server(warm=[{"images": ["other/app:2", "nginx:1"]}], upstream={"prefetch": "off"})
+    kinds: tuple[Where, Where] = ("blob", "manifest")
+    for kind in kinds:
+        hub.fault(kind, Status(429))
+        assert (await runs.ended(mirror))["failed"] == 2
+        hub.clear_faults()
+        asked = hub.count("registry", path_contains=f"/{kind}s/")
+        assert (await runs.ended(mirror))["failed"] == 2
+        assert hub.count("registry", path_contains=f"/{kind}s/") == asked
+    assert (await mirror.get(manifest("1"))).status == 200
+    for digest in OTHER.layers:
+        assert (await mirror.get(blob(digest, "other/app"))).body == OTHER.blobs[digest]
+
+
+async def test_clients_go_before_it(hub: FakeHub, server: Server, runs: Runs) -> None:
+    mirror = await server(warm=[{"images": ["other/app:2"]}], upstream={"max_requests_at_once": 2, "prefetch": "off"})
+    hub.fault("cdn", Hang("body", 10))
+    runs.begin()
+    await until(lambda: hub.count("cdn") == 1)
+    for reference in ("1", AMD64.digest):
+        assert (await mirror.get(manifest(reference))).status == 200
+    assert hub.count("cdn") == 1
+    hub.clear_faults()

@@ -1,19 +1,27 @@
 """Status says what is here, piece by piece, and asks nobody."""
 
+import asyncio
 import json
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
+from aiohttp.web import Request
 
+from mirror.control import parse
 from mirror.pull.attached import tags_about
+from mirror.pull.status import Status, Statuses
 from ocispec.digest import Digest
+from ocispec.image import ImageName
 from ocispec.names import Tag
+from storage.index.unit import StoreIndex, Unit
 from tests.conftest import Answer, Clock, RunningMirror, Server
 from tests.control.commanding import refresh, status_of, warm
 from tests.fakes.images import Image, digest_of, make_artifact, make_image, make_index
 from tests.fakes.upstream import FakeHub
 from tests.mirror.push.pushing import push_blob, push_image, put_manifest
-from tests.mirror.wire import NAME, blob, here, layout, manifest
+from tests.mirror.wire import NAME, blob, here, layout, manifest, until
+
+T = TypeVar("T")
 
 AMD64, ARM64 = make_image("s", [2000, 3000]), make_image("other", [1000], architecture="arm64")
 INDEX = make_index([AMD64, ARM64])
@@ -156,6 +164,51 @@ async def test_a_tag_that_is_too_old_to_be_served_alone(hub: FakeHub, server: Se
     assert (await status_of(mirror, "nginx:1", "linux/amd64"))["complete"]
 
 
+async def test_what_is_missing_costs_no_look_of_its_own(
+    hub: FakeHub, mirror: RunningMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = 0
+    read = StoreIndex.read
+
+    async def counted(index: StoreIndex, unit: Unit[T]) -> T:
+        nonlocal looks
+        looks += 1
+        return await read(index, unit)
+
+    hub.add_index(NAME, "many", make_index([make_image(f"missing/{number}", []) for number in range(300)]))
+    assert (await mirror.get(manifest("many"))).status == 200
+    monkeypatch.setattr(StoreIndex, "read", counted)
+    assert (await status_of(mirror, "nginx:many"))["missing"] == 300
+    assert looks < 20
+
+
+async def test_one_look_for_all_who_ask_at_the_same_time(
+    mirror: RunningMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    looks = 0
+    open_, image, status = asyncio.Event(), parse.image, Statuses.status
+
+    async def held(statuses: Statuses, *what: Any) -> Status:
+        nonlocal looks
+        looks += 1
+        await open_.wait()
+        return await status(statuses, *what)
+
+    def noted(request: Request) -> ImageName:
+        asked.append(request)
+        return image(request)
+
+    monkeypatch.setattr(Statuses, "status", held)
+    monkeypatch.setattr(parse, "image", noted)
+    names = ["nginx:1", "nginx:1", "nginx:1", "nginx:2"]
+    answers = asyncio.gather(*(status_of(mirror, name) for name in names))
+    await until(lambda: len(asked) == len(names))
+    open_.set()
+    assert [found["image"] for found in await answers] == names
+    assert looks == 2
+
+
 SBOM, SIGNATURE = make_artifact("sbom", AMD64), make_artifact("signature", AMD64)
 
 
@@ -239,3 +292,16 @@ def test_tags_about__are_tags(algorithm: str) -> None:
     tags = tags_about(digest)
     assert tags[0] == f"{algorithm}-{digest.hex[:64]}"
     assert all(Tag.parse(tag) == tag for tag in tags)
+
+
+@pytest.mark.parametrize(
+    ("image", "problem"),
+    [
+        ("ghcr.io/org/app", "no upstream is called 'ghcr.io'; known: docker.io"),
+        ("nothing", None),
+    ],
+)
+async def test_why_nothing_can_be_here(mirror: RunningMirror, image: str, problem: str | None) -> None:
+    found = await status_of(mirror, image)
+    assert found["problems"] == ([problem] if problem else [])
+    assert not found["complete"]

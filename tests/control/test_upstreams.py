@@ -1,6 +1,7 @@
 """How the upstreams are doing, in the words of `GET /api/v1/upstreams`."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -30,7 +31,7 @@ async def test_nothing_is_known_at_first(hub: FakeHub, server: Server) -> None:
     assert hub_state == {
         "host": "docker.io",
         "offline": False,
-        "endpoints": [{"url": hub.url, "answers": True, "since": None, "accounts": [account]}],
+        "endpoints": [{"url": hub.url, "answers": None, "since": None, "reason": None, "accounts": [account]}],
         "under_way": 0,
         "waiting": 0,
         "received_bytes": 0,
@@ -92,12 +93,12 @@ async def test_errors(hub: FakeHub, mirror: RunningMirror, clock: Clock) -> None
         {
             "reason": "the upstream gave an answer that makes no sense here (418)",
             "count": 1,
-            "last": "2023-11-14T22:16:20+00:00",
+            "last": "2023-11-14T22:16:20Z",
         },
         {
             "reason": "the upstream has a problem of its own (502)",
             "count": 6,  # each pull is three attempts
-            "last": "2023-11-14T22:15:20+00:00",
+            "last": "2023-11-14T22:15:20Z",
         },
     ]
 
@@ -118,18 +119,32 @@ async def test_breaker(hub: FakeHub, mirror: RunningMirror, clock: Clock, monkey
     await hub.stop("registry")
     await fetch(mirror, manifest("latest"))
 
-    async def answers() -> bool:
+    async def answers() -> bool | None:
         ((endpoint,),) = [state["endpoints"] for state in await states(mirror)]
         if endpoint["since"] is not None:
-            assert endpoint["since"] == (
-                "2023-11-14T22:14:20+00:00" if endpoint["answers"] else "2023-11-14T22:13:20+00:00"
-            )
-        return bool(endpoint["answers"])
+            assert endpoint["since"] == ("2023-11-14T22:14:20Z" if endpoint["answers"] else "2023-11-14T22:13:20Z")
+        reason = None if endpoint["answers"] else "the upstream cannot be reached: Connection refused"
+        assert endpoint["reason"] == reason
+        found: bool | None = endpoint["answers"]
+        return found
 
     async with asyncio.timeout(20):
-        while await answers():
+        while await answers() is not False:
             await asyncio.sleep(0.01)
+        refused = json.loads((await fetch(mirror, manifest("latest"))).body)["errors"][0]["message"]
+        assert refused == (
+            "docker.io has not been answering since 2023-11-14T22:13:20Z "
+            "(the upstream cannot be reached: Connection refused); it is probed until it does"
+        )
         clock.advance(60)
         await hub.start("registry")
         while not await answers():
             await fetch(mirror, manifest("latest"))
+
+
+async def test_a_login_that_is_refused_is_an_answer(hub: FakeHub, server: Server) -> None:
+    hub.accounts["operator"] = "right"
+    mirror = await server(upstream={"username": "operator", "password": "wrong"})
+    await fetch(mirror, manifest("latest"))
+    ((endpoint,),) = [state["endpoints"] for state in await states(mirror)]
+    assert (endpoint["answers"], endpoint["reason"]) == (True, None)

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import ClientPayloadError, ClientSession, UnixConnector
 
 from tests.conftest import Clock, RunningMirror, config_for, running
-from tests.control.commanding import status_of, warm
+from tests.control.commanding import command, status_of, warm
 from tests.fakes.faults import Hang, Status
 from tests.fakes.images import make_image, make_index
 from tests.fakes.upstream import FakeHub
@@ -72,6 +72,28 @@ async def test_a_platform_that_there_is_not(mirror: RunningMirror) -> None:
     steps = await warm(mirror, "nginx:1", platforms=("linux/s390x",))
     assert steps[-1]["event"] == "failed"
     assert steps[-1]["reason"] == "there is no manifest for linux/s390x"
+
+
+@pytest.mark.parametrize(
+    "order", [[f"nginx:{number}" for number in range(500)], ["nginx:many"]], ids=["images", "pieces"]
+)
+async def test_a_long_order_is_few_tasks(hub: FakeHub, mirror: RunningMirror, order: list[str]) -> None:
+    """All of them have to be ended when whoever gave it leaves."""
+    hub.add_index(NAME, "many", make_index([make_image(f"many/{number}", []) for number in range(500)]))
+    assert (await mirror.get(manifest("many"))).status == 200
+    hub.clear()
+    hub.fault("manifest", Hang())
+    giving = asyncio.create_task(warm(mirror, *order))
+    await until(lambda: hub.count(path_contains="/manifests/") > 3)
+    assert len(asyncio.all_tasks()) < 200
+    giving.cancel()
+    await asyncio.wait([giving])
+    hub.clear_faults()
+
+
+async def test_an_order_that_is_too_long(mirror: RunningMirror) -> None:
+    status, answer = await command(mirror, "POST", "warm", json={"images": ["nginx"] * 10_001})
+    assert (status, answer["errors"][0]["code"]) == (400, "BAD_REQUEST")
 
 
 async def test_what_cannot_be_had_is_named__and_stops_nothing_else(hub: FakeHub, mirror: RunningMirror) -> None:

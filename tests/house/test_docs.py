@@ -38,7 +38,9 @@ LIST = "[warm]"
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 _CODE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^]]*]\(([^)\s]*)\)")
-_LOGGED = re.compile(r'(?:log\.(?:info|warning|error|exception)\(\s*|log\.log\(level, |record\.msg, .*= )"([^"]+)"')
+_LOGGED = re.compile(
+    r'(?:log\.(?:info|warning|error|exception)\(\s*|log\.log\((?:level|_level\(failure\)), |record\.msg, .*= )"([^"]+)"'
+)
 _VARIABLE = re.compile(r"MIRROR_[A-Z]\w*__(?:\w|<NAME>)+")
 
 
@@ -256,7 +258,7 @@ def test_metrics() -> None:
     families, outcomes = split(
         table(part(page("operations.md"), "## Metrics")), after="mirror_upstream_limited_seconds"
     )
-    state = EndpointState("u", False, None, (AccountState("n", Budget(1, 2, 0, ""), False, {}, {}),))
+    state = EndpointState("u", False, True, None, None, (AccountState("n", Budget(1, 2, 0, ""), False, {}, {}),))
     upstream = UpstreamState("h", False, (state,), 0, 0, 0, {(Kind.TAG, Ending.DONE): 1}, ())
     shown = {
         sample.name: set(sample.labels)

@@ -3,10 +3,15 @@
 import asyncio
 import io
 import json
+import logging
+import re
 from typing import Any
 
 import pytest
+from yarl import URL
 
+from mirror import logs
+from mirror.config import Log
 from tests.conftest import RunningMirror, Server
 from tests.fakes.faults import Hang
 from tests.fakes.images import make_image, random_blob
@@ -166,3 +171,41 @@ async def test_console_format(access_log: io.StringIO, server: Server) -> None:
     await push_blob(mirror, b"x")
     await until(lambda: "team/app" in access_log.getvalue())
     assert "status=201" in access_log.getvalue()
+
+
+async def test_console_format__nothing_that_a_terminal_obeys(access_log: io.StringIO, server: Server) -> None:
+    mirror = await server(log={"format": "console"})
+    path = URL(f"{mirror.url}/v2/t/%1b%5b2J%c2%9b%e2%80%ae/tags/list", encoded=True)
+    async with mirror.session.get(path, headers={"User-Agent": "a\x9b2Jb"}) as answer:
+        assert answer.status == 400
+    await until(lambda: "/tags/list" in access_log.getvalue())
+    assert "/v2/t/\\x1b[2J\\x9b\\u202e/tags/list" in access_log.getvalue()
+    assert access_log.getvalue().removesuffix("\n").isprintable()
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_console_format__whatever_it_is(terminal: bool) -> None:
+    stream = _Stream(terminal)
+    root = logging.getLogger()
+    before = root.handlers, root.level
+    logs.configure(Log(format="console"), stream)
+    try:
+        try:
+            raise ValueError("\x1b]0;pwned\x07")
+        except ValueError:
+            logging.getLogger("mirror").exception("\x1b[2J", extra={"text": "\x9b", "list": ["\u202e"]})
+    finally:
+        root.handlers = before[0]
+        root.setLevel(before[1])
+    said = re.sub("\x1b\\[[0-9;]*m", "", stream.getvalue()) if terminal else stream.getvalue()
+    assert all(line.isprintable() for line in said.split("\n"))
+    assert "ValueError: \\x1b]0;pwned\\x07\n" in said
+
+
+class _Stream(io.StringIO):
+    def __init__(self, terminal: bool) -> None:
+        super().__init__()
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal

@@ -52,7 +52,7 @@ async def test_requests_and_bytes(hub: FakeHub, mirror: RunningMirror) -> None:
 
 
 async def test_budget_and_limits(hub: FakeHub, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_LIMITED", 30.0)
+    monkeypatch.setattr(limits, "_LIMITED", 60.0)
     hub.accounts |= {"canary-name": "canary-password"}
     hub.add_image(NAME, "latest", IMAGE)
     mirror = await server(upstream={"username": "canary-name", "password": "canary-password"})
@@ -65,7 +65,7 @@ async def test_budget_and_limits(hub: FakeHub, server: Server, monkeypatch: pyte
     seen = await scrape(mirror)
     assert (seen["budget_remaining", account], seen["budget_limit", account]) == (3, 4)
     assert seen["budget_scarce", account] == 1
-    assert 0 < seen["limited_seconds", account | labels(kind="blob")] <= 30
+    assert 0 < seen["limited_seconds", account | labels(kind="blob")] <= 60
     assert seen["limited_seconds", account | labels(kind="manifest")] == 0
     assert b"canary" not in (await mirror.get("/metrics")).body
 
@@ -86,3 +86,9 @@ async def test_openmetrics_where_it_is_asked_for(mirror: RunningMirror) -> None:
     answer = await mirror.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
     assert answer.body.endswith(b"# EOF\n")
+
+
+@pytest.mark.parametrize("kind", ["application/openmetrics-text", "text/plain"])
+async def test_plain_for_a_version_that_is_none(mirror: RunningMirror, kind: str) -> None:
+    answer = await mirror.get("/metrics", headers={"Accept": f"{kind}; version=abc"})
+    assert (answer.status, answer.headers["Content-Type"][:10]) == (200, "text/plain")

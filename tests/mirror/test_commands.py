@@ -96,12 +96,15 @@ async def test_a_second_server_leaves_the_socket_alone(program: Program) -> None
         ("warm",),
         ("warm", "--file", "nothing"),
         ("warm", "a", "https://nginx"),
+        ("warm", "--file", "list"),
     ],
 )
 async def test_usage(program: Program, arguments: tuple[str, ...]) -> None:
+    (program.folder / "list").write_text("nginx\n\nNginx\n")
     done = await program.run_aside(*arguments)
     assert (done.returncode, done.stdout, "Traceback" in done.stderr) == (2, "", False)
     assert "Usage" in done.stderr
+    assert "list" not in arguments or "list, line 3: 'Nginx' is not the name of an image" in done.stderr
 
 
 async def test_refresh(serving: Program, hub: FakeHub) -> None:
@@ -239,10 +242,22 @@ async def test_upstreams(serving: Program, hub: FakeHub) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     head, row, now = done.stdout.splitlines()
     assert head.split() == ["upstream", "endpoint", "account", "pulls", "left", "limited"]
-    assert row.split() == ["docker.io", hub.url, "answers", "anonymous", "4", "of", "4", "SCARCE"]
+    assert row.split() == ["docker.io", hub.url, "answers", "anonymous", "4", "of", "4", "SCARCE", "-"]
     assert now.startswith("docker.io: 0 requests under way, 0 waiting, ")
     done = await serving.run_aside("upstreams", "--json")
     assert json.loads(done.stdout)["endpoints"][0]["accounts"][0]["budget"]["remaining"] == 4
+
+
+async def test_upstreams__one_that_was_never_asked(serving: Program, hub: FakeHub) -> None:
+    done = await serving.run_aside("upstreams")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[1].split() == [
+        "docker.io",
+        hub.url,
+        *["not", "asked", "yet", "anonymous", "-", "-"],
+    ]
+    assert json.loads((await serving.run_aside("upstreams", "--json")).stdout)["endpoints"][0]["answers"] is None
+    assert hub.log() == []
 
 
 async def test_upstreams__one_that_fails(serving: Program, hub: FakeHub) -> None:

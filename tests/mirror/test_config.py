@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mirror.config import Config, load_config, to_toml
 from mirror.errors import ConfigError
-from mirror.values import Listen, parse_age, parse_duration, parse_listen, parse_size
+from mirror.values import Listen, parse_age, parse_duration, parse_listen, parse_size, show_duration
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 SECRET = "canary-secret"
@@ -532,21 +534,63 @@ def test_warm__is_shown_as_it_is_written(tmp_path: Path) -> None:
     assert 'platforms = ["linux/arm/v7"]' in shown
 
 
+WARM_REFUSED = [
+    (
+        '[[warm]]\nimages = ["Nginx"]',
+        "warm.0.images.0: 'Nginx' is not the name of an image: invalid repo",
+    ),
+    ('[[warm]]\nimages = ["a", "b:"]', "warm.0.images.1: 'b:' is not the name of an image: invalid tag"),
+    ('[[warm]]\nimages = ["a"]\nplatforms = ["linux"]', "warm.0.platforms.0: 'linux' is not a platform; "),
+    ('[[warm]]\nimages = ["a"]\nevery = "1s"', "warm.0.every: 1s is too short; at least 1m"),
+    ('[[warm]]\nimages = ["a"]\n[[warm]]\nevery = "1h"', "warm.1: name some images, or a file that does"),
+    ('[[warm]]\nimage = "a"', "warm.0.image: unknown key; there are: images, file, platforms, every"),
+    ('[warm]\nimages = ["a"]', "warm: must be a list of sections: write [[warm]], in double brackets"),
+]
+
+
+def test_warm__not_by_environment() -> None:
+    with pytest.raises(ConfigError, match=r"^MIRROR_WARM__0__IMAGES: not by environment; write \[\[warm\]\] into the"):
+        load_config(None, {"MIRROR_WARM__0__IMAGES": "nginx"})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("[upstreams.ghcr.io]\n", 'upstreams.ghcr.io: a host has to be in quotes; write [upstreams."ghcr.io"]'),
         (
-            '[[warm]]\nimages = ["Nginx"]',
-            "warm.0.images.0: 'Nginx' is not the name of an image: invalid repo",
+            "[upstreams.dockerhub]\n[upstreams.registry.gitlab.com]\ntag_ttl = '1m'\n",
+            'upstreams.registry.gitlab.com: a host has to be in quotes; write [upstreams."registry.gitlab.com"]',
         ),
-        ('[[warm]]\nimages = ["a", "b:"]', "warm.0.images.1: 'b:' is not the name of an image: invalid tag"),
-        ('[[warm]]\nimages = ["a"]\nplatforms = ["linux"]', "warm.0.platforms.0: 'linux' is not a platform; "),
-        ('[[warm]]\nimages = ["a"]\nevery = "1s"', "warm.0.every: Input should be greater than or equal to 60"),
-        ('[[warm]]\nimages = ["a"]\n[[warm]]\nevery = "1h"', "warm.1: name some images, or a file that does"),
-        ('[[warm]]\nimage = "a"', "warm.0.image: unknown key; there are: images, file, platforms, every"),
-        ('[warm]\nimages = ["a"]', "warm: must be a list of sections: write [[warm]], in double brackets"),
+        ("[upstreams.ghcr.io.tag_ttls]\n'*' = '1m'\n", "upstreams.ghcr.io: a host has to be in quotes; write [upstr"),
+        ("[upstreams.ghcr.tagttls]\n'*' = '1m'\n", "upstreams.ghcr.tagttls: unknown key; there are: "),
+        ("[upstreams.ghcrr]\n", "upstreams.ghcrr.host: missing; did you mean [upstreams.ghcr]?"),
+        ("[upstreams.GHCR]\n", "upstreams.GHCR.host: missing; did you mean [upstreams.ghcr]?"),
+        ("[upstreams.mine]\n", "upstreams.mine.host: missing; only dockerhub, ghcr, quay, k8s, gcr, mcr, ecr-public, "),
+        ('[upstreams.ghcr]\nproxy = "proxy:3128"\n', "is not a base URL; write it like http://proxy.example.com:3128"),
     ],
 )
+def test_upstream__what_was_meant(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as failure:
+        load_config(write(tmp_path, text), {})
+    (line,) = str(failure.value).splitlines()
+    assert message in line
+    assert line.startswith(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(300, "5m"), (86400, "1d"), (5400, "90m"), (0, "0s"), (0.25, "250ms"), (30, "30s"), (1.1, "1100ms")],
+)
+def test_durations_are_shown_as_they_are_written(seconds: float, text: str) -> None:
+    assert show_duration(seconds) == text
+
+
+@given(st.integers(0, 10**7).map(lambda number: number / 1000) | st.integers(0, 10**9))
+def test_durations_are_read_as_they_are_shown(seconds: float) -> None:
+    assert parse_duration(show_duration(seconds)) == pytest.approx(seconds, abs=1e-6)
+
+
+@pytest.mark.parametrize(("text", "message"), WARM_REFUSED)
 def test_warm__refused(tmp_path: Path, text: str, message: str) -> None:
     file = write(tmp_path, text)
     with pytest.raises(ConfigError) as failure:

@@ -5,9 +5,13 @@ import math
 import pytest
 
 from mirror.config import Upstream
-from mirror.pull.freshness import Times, is_fresh
+from mirror.pull.freshness import Freshness, Times, is_fresh
+from mirror.pull.remembered import Remembered
 from ocispec.digest import Digest
 from ocispec.names import RepositoryName, Tag
+from storage.hot import StoredManifest
+from storage.repository import Repository
+from tests.conftest import Clock
 
 NOW = 1_700_000_000.0
 DAY = 86_400.0
@@ -69,3 +73,81 @@ def test_what_carries_signatures_is_good_for_less() -> None:
     assert [of.absence(Tag(tag)) for tag in ("latest", f"sha256-{HEX}")] == [10.0, 1.0]
     assert [of.grace(Tag(tag)) for tag in ("latest", f"sha256-{HEX}")] == [120.0, 0.0]
     assert of.absence(Digest.of(b"x")) == 10.0
+
+
+CACHED, PUSHED = (Repository(RepositoryName("org/app"), upstream) for upstream in ("docker.io", ""))
+LATEST, MANIFEST = Tag("latest"), Digest.of(b"{}")
+
+
+def found(checked_at: float | None) -> StoredManifest:
+    return StoredManifest(MANIFEST, "application/json", b"{}", checked_at)
+
+
+def freshness(**settings: object) -> Freshness:
+    """At NOW, of an upstream with 300 s of freshness, 120 s of grace, and a day without an answer."""
+    times = {"tag_ttl": "5m", "stale_while_revalidate": "2m", "stale_if_error": "1d"}
+    config = Upstream.model_validate({"host": "docker.io", **times, **settings})
+    return Freshness({"docker.io": config}, Clock(NOW))
+
+
+@pytest.mark.parametrize(
+    ("age", "serves", "grace", "keeps"),
+    [
+        (299.0, True, True, True),
+        (300.0, False, True, True),
+        (419.0, False, True, True),
+        (420.0, False, False, True),
+        (DAY + 300.0, False, False, True),
+        (DAY + 301.0, False, False, False),
+        (-DAY - 301.0, False, False, False),  # the clock was set back
+    ],
+)
+def test_what_may_be_done_with_a_tag(age: float, serves: bool, grace: bool, keeps: bool) -> None:
+    rules, here = freshness(), found(NOW - age)
+    may = (
+        rules.serves(CACHED, LATEST, here),
+        rules.has_grace(CACHED, LATEST, here),
+        rules.keeps(CACHED, LATEST, here),
+    )
+    assert may == (serves, grace, keeps)
+    assert not rules.never_moves(CACHED, LATEST)
+
+
+@pytest.mark.parametrize(
+    ("repository", "reference", "settings"),
+    [(CACHED, MANIFEST, {}), (PUSHED, LATEST, {}), (CACHED, LATEST, {"offline": True})],
+    ids=["a digest", "pushed", "an upstream that is switched off"],
+)
+def test_what_is_settled(repository: Repository, reference: Tag | Digest, settings: dict[str, bool]) -> None:
+    rules, old = freshness(**settings), found(NOW - 3650 * DAY)
+    assert rules.serves(repository, reference, old)
+    assert rules.never_moves(repository, reference)
+    assert rules.keeps(repository, reference, old)
+
+
+def test_a_tag_that_is_fresh_for_ever_never_moves() -> None:
+    assert freshness(tag_ttls={"*:latest": "forever"}).never_moves(CACHED, LATEST)
+
+
+def test_age() -> None:
+    rules = freshness()
+    assert rules.age(CACHED, found(NOW - 7)) == 7.0
+    assert rules.age(CACHED, found(NOW + 7)) == 0.0
+    assert rules.age(CACHED, found(None)) is None
+    assert rules.age(PUSHED, found(NOW - 7)) is None
+
+
+def test_what_is_remembered_is_forgotten_in_time() -> None:
+    clock = Clock(NOW)
+    absent = Remembered(clock)
+    absent.add(CACHED, LATEST, 10.0)
+    assert absent.has(CACHED, LATEST)
+    assert not absent.has(CACHED, MANIFEST)
+    clock.advance(-9)
+    assert absent.has(CACHED, LATEST)
+    for seconds in (-1, 20):
+        clock.advance(seconds)
+        assert not absent.has(CACHED, LATEST)
+    absent.add(CACHED, LATEST, 10.0)
+    absent.remove(CACHED, LATEST)
+    assert not absent.has(CACHED, LATEST)

@@ -2,7 +2,6 @@
 
 import pytest
 
-from mirror.upstream.errors import UpstreamNotAsked
 from mirror.upstream.health import Health
 
 
@@ -16,13 +15,12 @@ def test_breaker__opens_after_three_failures_in_a_row_and_closes_with_an_answer(
     assert [endpoint.failed() for _ in range(2)] == [False, False]
     endpoint.answered()
     assert [endpoint.failed() for _ in range(4)] == [False, False, True, True]
-    endpoint.admit()
+    assert not endpoint.is_open
     endpoint.open()
     assert not endpoint.failed()
-    with pytest.raises(UpstreamNotAsked):
-        endpoint.admit()
+    assert endpoint.is_open
     endpoint.answered()
-    endpoint.admit()
+    assert not endpoint.is_open
     assert not endpoint.failed()
 
 

@@ -27,7 +27,7 @@ def budget(remaining: int, window: int = 21600) -> Budget:
 def test_limit__holds_for_its_kind_and_its_time(said: float | None, seconds: float) -> None:
     clock = Clock(1000.0)
     account = Limits(5, clock)
-    account.limited(Kind.MANIFEST, said)
+    account.limited(Kind.MANIFEST, limits.believed(said))
     assert [account.wait(kind) for kind in (Kind.TAG, Kind.BLOB, Kind.LIST)] == [0, 0, 0]
     assert account.wait(Kind.MANIFEST) == seconds
     clock.advance(max(0.0, seconds - 0.5))
@@ -63,9 +63,17 @@ def test_budget__is_forgotten_when_its_window_is_over() -> None:
     assert account.is_scarce
     clock.advance(1)
     assert not account.is_scarce
-    account.note(budget(0, window=0))  # a window that is not said has no end
-    clock.advance(1e6)
+
+
+@pytest.mark.parametrize(("window", "seconds"), [(0, limits._WINDOW), (999_999_999, limits._MAX_WINDOW)])
+def test_budget__is_not_believed_for_ever(window: int, seconds: int) -> None:
+    clock = Clock(1000.0)
+    account = Limits(5, clock)
+    account.note(budget(0, window))
+    clock.advance(seconds - 1)
     assert account.is_scarce
+    clock.advance(1)
+    assert (account.is_scarce, account.budget) == (False, None)
 
 
 async def no_token(*_: object) -> bytes:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from mirror.config import Upstream
 from mirror.upstream import answer
+from mirror.upstream import pace as pace_module
 from mirror.upstream.answer import _Rate
 from mirror.upstream.errors import UpstreamTimedOut
 from mirror.upstream.line import Rank, Want
@@ -96,10 +97,10 @@ async def test_slots__go_to_the_most_urgent_and_then_in_turn() -> None:
         assert requests.begun[3:] == ["tag", "blob 1", "blob 2", "part", "ahead"]
 
 
-@pytest.mark.parametrize(("slots", "most"), [(1, 0), (2, 1), (3, 2), (4, 2), (5, 3), (10, 5)])
+@pytest.mark.parametrize(("slots", "most"), [(2, 1), (3, 2), (4, 2), (5, 3), (10, 5)])
 async def test_slots__ahead_gets_half_of_them_at_most(slots: int, most: int) -> None:
     limited = pace(requests_at_once=slots)
-    assert limited.leaves_room == (most > 0)
+    assert limited.leaves_room
     async with asking(limited) as requests:
         for number in range(20):
             await requests.ask(str(number), Rank.AHEAD)
@@ -118,6 +119,31 @@ async def test_slots__of_several_one_is_kept_from_blobs(slots: int, most: int) -
         assert ("tag" in requests.begun) == (slots > most)
 
 
+async def test_slots__ahead_gets_the_only_one_while_no_client_wants_it() -> None:
+    limited = pace(requests_at_once=1)
+    assert not limited.leaves_room
+    async with asking(limited) as requests:
+        await requests.ask("ahead 1", Rank.AHEAD)
+        for name, rank in [("ahead 2", Rank.AHEAD), ("blob", Rank.BLOB), ("tag", Rank.QUESTION)]:
+            await requests.ask(name, rank)
+        for name in ("ahead 1", "tag", "blob"):
+            await requests.end(name)
+        assert requests.begun == ["ahead 1", "tag", "blob", "ahead 2"]
+
+
+async def test_slots__that_clients_wait_long_for_is_said_once_in_a_while(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr(pace_module, "_LONG_SECONDS", 0.0)
+    async with asking(pace(requests_at_once=1)) as requests:
+        for name, rank in [("first", Rank.BLOB), ("ahead", Rank.AHEAD), ("second", Rank.BLOB), ("third", Rank.BLOB)]:
+            await requests.ask(name, rank)
+        await asyncio.sleep(0.01)
+    (said,) = [record for record in caplog.records if record.name == "mirror.upstream.pace"]
+    assert (said.getMessage(), vars(said)["upstream"]) == ("requests wait for limits of your own", "ghcr.io")
+
+
 async def test_slots__a_client_that_comes_puts_it_forward() -> None:
     async with asking(pace(requests_at_once=2)) as requests:
         held, wanted = Want(Rank.AHEAD), Want(Rank.AHEAD)
@@ -133,6 +159,17 @@ async def test_slots__a_client_that_comes_puts_it_forward() -> None:
         held.hurry()  # so that what nobody waits for has its half again
         await settle()
         assert requests.begun == ["held", "wanted", "other"]
+
+
+async def test_slots__a_part_is_as_urgent_as_the_whole_when_its_file_waits_for_it() -> None:
+    whole = Want(Rank.AHEAD)
+    part = Want(Rank.PART, whole)
+    assert part.is_ahead
+    whole.hurry()
+    assert (whole.rank, part.rank) == (Rank.BLOB, Rank.PART)
+    part.hurry()
+    assert part.rank is Rank.BLOB
+    assert Want(Rank.BLOB, Want(Rank.AHEAD)).is_ahead
 
 
 async def test_slots__whoever_leaves_the_line_leaves_no_gap() -> None:
@@ -154,6 +191,22 @@ async def test_slots__one_who_is_called_and_has_left_in_the_same_moment_gives_it
     task.cancel()
     await asyncio.wait([task])
     assert (task.cancelled(), limited.under_way, limited.waiting) == (True, 0, 0)
+
+
+async def test_slots__many_that_leave_in_the_same_moment() -> None:
+    limited = pace(requests_at_once=1)
+
+    async def hold() -> None:
+        async with limited.slot(Want(Rank.BLOB)):
+            await asyncio.Event().wait()
+
+    tasks = [asyncio.create_task(hold()) for _ in range(4)]
+    await settle()
+    for task in tasks:
+        task.cancel()
+    ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(one) for one in ended] == [asyncio.CancelledError] * 4
+    assert (limited.under_way, limited.waiting) == (0, 0)
 
 
 @given(st.lists(st.tuples(st.sampled_from(Rank), st.integers(0, 30)), max_size=40), st.integers(1, 6))
@@ -248,6 +301,19 @@ async def test_bytes__go_to_clients_first() -> None:
     await asyncio.gather(*tasks)
     limited.after_reading(1000, expected=1000)
     assert limited.received == 1000
+
+
+async def test_bytes__one_who_leaves_just_when_it_is_its_turn_holds_nobody_up() -> None:
+    clock = Clock()
+    limited = pace(clock, bytes_per_second=1000)
+    await limited.before_reading(Want(Rank.BLOB), 1000)
+    first, second = (asyncio.create_task(limited.before_reading(Want(Rank.BLOB), 1000)) for _ in range(2))
+    await settle()
+    clock.advance(1)
+    first.cancel()
+    limited._bytes.move()  # as the timer does, before the first one knows
+    await asyncio.wait([first, second], timeout=5)
+    assert (first.cancelled(), second.done(), len(limited._bytes)) == (True, True, 0)
 
 
 def test_rate__counts_the_time_in_which_it_was_waited_for() -> None:

@@ -1,7 +1,10 @@
 """When a failed request to an upstream is repeated, and after how long."""
 
+from types import SimpleNamespace
+
 import pytest
 
+from mirror.upstream import retry
 from mirror.upstream.errors import (
     UpstreamBroken,
     UpstreamError,
@@ -12,7 +15,7 @@ from mirror.upstream.errors import (
     UpstreamTimedOut,
     UpstreamUnavailable,
 )
-from mirror.upstream.retry import ATTEMPTS, RESUMING_ATTEMPTS, wait_before_retry
+from mirror.upstream.retry import ATTEMPTS, BLOB_PATIENCE, RESUMING_ATTEMPTS, repeated, wait_before_retry
 
 
 @pytest.fixture(autouse=True)
@@ -70,6 +73,29 @@ def test_wait_before_retry(
 ) -> None:
     found = wait_before_retry(attempt, error, jitter, resuming=resuming)
     assert found == (None if wait is None else pytest.approx(wait))
+
+
+async def test_repeated__patience_is_for_all_waits_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+
+    async def ask() -> None:
+        raise limited(12.0)
+
+    monkeypatch.setattr(retry, "asyncio", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(retry, "random", SimpleNamespace(random=lambda: 0.4))
+    with pytest.raises(UpstreamRateLimited):
+        await repeated(ask, patience=lambda: BLOB_PATIENCE)
+    assert waits == [pytest.approx(14.48), pytest.approx(14.48)]
+    waits.clear()
+    with pytest.raises(UpstreamRateLimited):
+        await repeated(ask)
+    assert waits == []
+    with pytest.raises(UpstreamRateLimited):
+        await repeated(ask, patience=lambda: 20.0)
+    assert waits == [pytest.approx(14.48)]
 
 
 @pytest.mark.parametrize("jitter", [0.0, 0.25, 0.5, 0.999])

@@ -4,6 +4,7 @@ import pytest
 
 from mirror.routing import Names, Place, Rules, owner
 from ocispec.errors import NameUnknown
+from ocispec.image import ImageName
 from ocispec.names import RepositoryName
 from storage.repository import Repository
 
@@ -79,8 +80,12 @@ def test_resolve__library_is_reserved_only_where_docker_hub_is_the_default() -> 
 
 
 def test_resolve__without_a_default_a_plain_name_is_hosted_only() -> None:
-    assert Names(HOSTS, None).resolve(name("org/app")) == Place(name("org/app"), Repository(name("org/app")), None)
+    known = "docker.io, ghcr.io, registry.example.com"
+    hint = f"no upstream is the default, so org/app is only looked for here; known: {known}"
+    found = Names(HOSTS, None).resolve(name("org/app"))
+    assert found == Place(name("org/app"), Repository(name("org/app")), None, hint)
     assert Names({}, None).resolve(name("docker.io/nginx")).cached is None
+    assert Names({}, None).resolve(name("org/app")).hint is None
 
 
 @pytest.mark.parametrize(
@@ -220,3 +225,38 @@ def test_hosted__a_name_of_ours_is_never_looked_for_elsewhere() -> None:
         assert place.is_closed
     assert names.resolve(name("library/app")).hosted is None
     assert names.resolve(name("quay.io/org/app")).is_closed
+
+
+@pytest.mark.parametrize(
+    "text", ["localhost:5000/library/nginx", "127.0.0.1:80/library/nginx", "mirror.example.com/library/nginx"]
+)
+def test_find__the_mirrors_own_address_in_front(text: str) -> None:
+    names = Names(HOSTS, HUB, own=("mirror.example.com",))
+    with pytest.raises(NameUnknown, match=r"; leave the mirror's own address out: library/nginx$"):
+        names.check(ImageName.parse(text))
+    with pytest.raises(NameUnknown) as elsewhere:
+        names.check(ImageName.parse("other.example/library/nginx"))
+    assert "own address" not in str(elsewhere.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "default", "reason"),
+    [
+        ("nginx", HUB, None),
+        ("ghcr.io/org/app", HUB, None),
+        ("team/app", None, None),  # it may be pushed here
+        ("quay.io/org/app", HUB, "no upstream is called 'quay.io'; known: docker.io, ghcr.io"),
+        ("lab:5000/app", HUB, "no upstream is called 'lab:5000'; known: "),
+        ("ghcr.io/other/app", HUB, "the rules of this mirror keep other/app of ghcr.io away"),
+        ("bad/app", HUB, "the rules of this mirror keep bad/app of docker.io away"),
+        ("docker.io/docker.io/nginx", HUB, "docker.io stands twice in this name"),
+    ],
+)
+def test_check(text: str, default: str | None, reason: str | None) -> None:
+    names, image = Names(ONLY_OURS, default), ImageName.parse(text)
+    if reason is None:
+        names.check(image)
+        return
+    with pytest.raises(NameUnknown) as refused:
+        names.check(image)
+    assert str(refused.value).startswith(reason)

@@ -88,9 +88,12 @@ def test_any_text_is_an_image_or_invalid(text: str) -> None:
     [
         ("", []),
         ("\n \n# nothing\n", []),
-        ("nginx\n  alpine:3 # the small one\r\n\nrepo@sha256:0\n", ["nginx", "alpine:3", "repo@sha256:0"]),
-        ("a b", ["a b"]),
+        (
+            "nginx\n  alpine:3 # the small one\r\n\nrepo@sha256:0\n",
+            [(1, "nginx"), (2, "alpine:3"), (4, "repo@sha256:0")],
+        ),
+        ("a b", [(1, "a b")]),
     ],
 )
-def test_listed(text: str, images: list[str]) -> None:
+def test_listed(text: str, images: list[tuple[int, str]]) -> None:
     assert listed_images(text) == images

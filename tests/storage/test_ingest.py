@@ -123,6 +123,29 @@ async def test_the_last_bytes_can_come_with_the_name(
     assert final.read_bytes() == data
 
 
+async def test_room_is_looked_for_on_the_way(disk: Disk, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not everything that comes says how long it is; and the index needs some room, too."""
+    monkeypatch.setattr(module, "_LOOK_STEP", 100_000)
+    ingest = await appended(disk, path, b"x" * 60_000)
+    with monkeypatch.context() as full:
+        full.setattr(module, "LOW", 2**62)
+        await ingest.append(b"x" * 30_000)
+        with pytest.raises(StoreFull):
+            await ingest.append(b"x" * 30_000)
+    assert ingest.size == path.stat().st_size == 90_000
+    await ingest.append(b"x" * 30_000)
+    assert ingest.size == 120_000
+    await ingest.close()
+
+
+async def test_what_will_not_fit(disk: Disk, path: Path) -> None:
+    ingest = await appended(disk, path, b"x" * 1000)
+    await ingest.expect(2000)
+    with pytest.raises(StoreFull):
+        await ingest.expect(2**62)
+    await ingest.close()
+
+
 async def test_last_bytes_that_do_not_fit_leave_the_file_as_it_was(disk: Disk, path: Path, final: Path) -> None:
     ingest = await appended(disk, path, DATA[:50_000])
     with file_size_limit(60_000), pytest.raises(StoreFull):

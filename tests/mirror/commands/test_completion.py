@@ -44,7 +44,18 @@ async def completed(program: Program, words: str) -> set[str]:
     return set(done.stdout.split())
 
 
-COMMANDS = {"serve", "migrate", "check-config", "wire", "refresh", "status", "warm", "server", "completion"}
+COMMANDS = {
+    "serve",
+    "migrate",
+    "check-config",
+    "wire",
+    "refresh",
+    "status",
+    "warm",
+    "upstreams",
+    "server",
+    "completion",
+}
 
 
 @pytest.mark.parametrize(

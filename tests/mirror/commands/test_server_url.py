@@ -181,7 +181,7 @@ async def test_an_answer_that_breaks_off() -> None:
             return web.json_response({"api": 1})
         response = web.StreamResponse()
         await response.prepare(request)
-        await response.write(b'{"event": "started"}\n')
+        await response.write(b'{"event": "started", "image": "nginx:1", "role": "image"}\n')
         assert request.transport is not None
         await asyncio.sleep(0.05)
         request.transport.abort()

@@ -11,7 +11,7 @@ from tests.conftest import RunningMirror, Server
 from tests.fakes.faults import Status
 from tests.fakes.images import make_image
 from tests.fakes.upstream import FakeHub
-from tests.mirror.wire import NAME, fetch, manifest
+from tests.mirror.wire import NAME, blob, fetch, manifest
 
 ACCOUNTS = {"one": "canary-one", "two": "canary-two"}
 SECTION = {
@@ -93,6 +93,17 @@ async def test_429__for_everybody(hub: FakeHub, mirror: RunningMirror, monkeypat
     hub.clear()
     assert await pull(mirror, "v2", "v3") == [503, 503]
     assert hub.log() == []
+
+
+async def test_429__of_the_place_that_is_redirected_to_is_not_remembered(
+    hub: FakeHub, mirror: RunningMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "_LIMITED", 30.0)
+    monkeypatch.setattr(limits, "_MAX_LIMITED", 3600.0)
+    first, second = (hub.add_blob(NAME, name) for name in (b"first", b"second"))
+    hub.fault("cdn", Status(429, {"Retry-After": "Fri, 31 Dec 9999 23:59:59 GMT"}), match=first.removeprefix("sha256:"))
+    assert (await mirror.get(blob(first))).status == 503
+    assert (await mirror.get(blob(second))).status == 200
 
 
 async def test_429__of_the_token_service(hub: FakeHub, mirror: RunningMirror, monkeypatch: pytest.MonkeyPatch) -> None:

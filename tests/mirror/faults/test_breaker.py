@@ -8,8 +8,10 @@ import pytest
 
 from mirror.pull import manifest as manifest_pulls
 from mirror.upstream import breaker, health, limits
+from mirror.upstream.breaker import Breaker
+from mirror.upstream.errors import UpstreamLoginRefused, UpstreamNotAsked, UpstreamRefused, UpstreamUnavailable
 from tests.conftest import Clock, RunningMirror, Server, config_for, running
-from tests.fakes.faults import Hang, Status
+from tests.fakes.faults import Hang, NoDigestHeader, Status
 from tests.fakes.images import make_image
 from tests.fakes.upstream import FakeHub, ServerName
 from tests.mirror.wire import NAME, blob, manifest, until
@@ -175,6 +177,17 @@ async def test_the_last_pulls_are_kept_for_what_is_not_here(hub: FakeHub, warm: 
     assert (await warm.get(TAG)).body == moved.manifest
 
 
+async def test_the_last_pulls_are_not_spent_where_head_does_not_say(hub: FakeHub, warm: RunningMirror) -> None:
+    hub.fault("manifest", NoDigestHeader(), match="HEAD ")
+    hub.rate_limit = hub.pulls + 5
+    spent = hub.pulls
+    for _ in range(10):
+        assert (await warm.get(TAG)).headers["X-Cache"] == "stale"
+    assert hub.pulls == spent
+    hub.rate_limit += 10
+    assert (await warm.get(TAG)).headers["X-Cache"] == "revalidated"
+
+
 async def test_offline(hub: FakeHub, tmp_path: Path, clock: Clock) -> None:
     hub.add_image(NAME, "latest", IMAGE)
     async with running(config_for(hub, tmp_path / "store"), clock) as online:
@@ -220,3 +233,52 @@ async def test_a_tag_that_cannot_be_confirmed_is_not_asked_about_each_time(
     hub.clear_faults()
     clock.advance(10)
     assert (await warm.get(TAG)).headers["X-Cache"] == "revalidated"
+
+
+class Probed:
+    """A breaker whose probes end as the test wants."""
+
+    def __init__(self, failure: Exception) -> None:
+        self.probes, self._failure = 0, failure
+        self.breaker = Breaker("docker.io", "hub", self._probe, Clock())
+
+    async def _probe(self) -> None:
+        self.probes += 1
+        raise self._failure
+
+    async def settle(self) -> None:
+        """Until nothing more happens by itself."""
+        for _ in range(100):
+            await asyncio.sleep(0)
+
+    async def fail(self) -> None:
+        for _ in range(3):
+            self.breaker.suspect("it does not answer")
+        await self.settle()
+
+    def want(self) -> None:
+        with pytest.raises(UpstreamNotAsked):
+            self.breaker.admit(urgent=True)
+
+
+@pytest.mark.parametrize("refusal", [UpstreamRefused("no"), UpstreamLoginRefused("no")], ids=repr)
+async def test_a_probe_that_is_refused_is_answered(refusal: Exception) -> None:
+    """Also by the token service: whoever asks next is told, and nobody is kept from asking."""
+    probed = Probed(refusal)
+    await probed.fail()
+    assert (probed.probes, probed.breaker.is_open) == (1, False)
+    probed.breaker.admit(urgent=False)
+
+
+async def test_each_wish_brings_one_probe_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever somebody wanted once, an upstream that is down for a day is left alone."""
+    monkeypatch.setattr(health, "FIRST_PROBE", 0.0)
+    monkeypatch.setattr(health.Health, "next_probe", lambda _: 3600.0)
+    probed = Probed(UpstreamUnavailable("down"))
+    await probed.fail()
+    assert (probed.probes, probed.breaker.is_open) == (1, True)
+    for probes in (2, 3):
+        probed.want()
+        await probed.settle()
+        assert probed.probes == probes
+    await probed.breaker.close()

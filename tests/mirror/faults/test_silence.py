@@ -49,6 +49,7 @@ async def test_silence_before_the_headers__is_504_and_not_repeated(hub: FakeHub,
             got = await fetch(impatient, path)
         assert (got.status, got.complete) == (504, True)
         assert b"UPSTREAM_TIMEOUT" in got.body
+        assert (f"(at {hub.cdn_host})".encode() in got.body) == (path == blob(LAYER))
     assert hub.log() == [
         f"registry GET {manifest('other')} -",
         f"registry GET {blob(LAYER)} 307",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mirror.pull import part, source, window
-from mirror.upstream import limits
+from mirror.pull import source, window
+from mirror.upstream import answer, limits
 from ocispec.digest import Digest
 from storage.layout import Layout
 from tests.conftest import Clock, RunningMirror, Server, config_for, running
@@ -85,6 +85,17 @@ class Shifted(Fault):
 
     def bend(self, reply: Reply, asked: Asked) -> Reply:
         return reply.having({"Content-Range": f"bytes 1-{PART}/{SIZE}"}, body=DATA[1 : PART + 1])
+
+
+@dataclass(frozen=True)
+class SecondLimited(Fault):
+    """The second request is one too many."""
+
+    seen: list[str] = field(default_factory=list)
+
+    def bend(self, reply: Reply, asked: Asked) -> Reply:
+        self.seen.append(asked.url)
+        return Status(429).bend(reply, asked) if len(self.seen) == 2 else reply
 
 
 async def test_each_part_is_asked_for_once_and_of_one_entity(hub: FakeHub, four: RunningMirror) -> None:
@@ -189,6 +200,23 @@ async def test_limit_on_requests_is_waited_out_with_one_connection(
     assert len(asked(hub)) <= 5
 
 
+async def test_limit_on_connections_is_met_once_and_holds_nobody_else_up(
+    hub: FakeHub, four: RunningMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the registry itself: it is the others that are limited, the first one goes on."""
+    monkeypatch.setattr(limits, "_LIMITED", 60.0)
+    hub.fault("cdn", Hang("body", 10), match=LONG[7:], times=1)
+    hub.fault("blob", SecondLimited())
+    long = asyncio.create_task(fetch(four, blob(LONG)))
+    await until(lambda: any(seen.status == 429 for seen in hub.requests))
+    assert (await fetch(four, blob(SHORT))).full_body == IMAGE.blobs[SHORT]
+    hub.release()
+    assert (await long).full_body == DATA
+    hub.clear()
+    assert (await fetch(four, blob(OTHER))).full_body == IMAGE.blobs[OTHER]
+    assert asked(hub) == [""]
+
+
 @pytest.mark.parametrize("fault", [CutAt(30_000), Status(500), Drop()], ids=repr)
 async def test_part_that_breaks_is_fetched_again_and_the_others_are_kept(
     hub: FakeHub, four: RunningMirror, fault: Fault
@@ -207,7 +235,7 @@ async def test_part_that_trickles_is_fetched_again(
         def bend(self, reply: Reply, asked: Asked) -> Reply:
             return reply.having({}, rate=2000.0)
 
-    monkeypatch.setattr(part, "_PERIOD_SECONDS", 0.5)
+    monkeypatch.setattr(answer, "_PERIOD_SECONDS", 0.5)
     hub.fault("cdn", OfParts(Slow(), first=3 * PART, times=1))
     assert (await fetch(four, blob(LONG))).full_body == DATA
     assert len(asked(hub)) == len(PARTS) + 1

@@ -6,12 +6,14 @@ import time
 import pytest
 
 from mirror.config import Upstream
+from mirror.http import stream
+from mirror.http.keys import SERVICES
 from mirror.upstream import health, limits
 from mirror.upstream.client import UpstreamClient
 from ocispec.digest import Digest
 from ocispec.names import RepositoryName
 from tests.conftest import RunningMirror, Server
-from tests.fakes.faults import Hang, Status
+from tests.fakes.faults import CutAt, Hang, Status
 from tests.fakes.images import Image, make_image, random_blob
 from tests.fakes.upstream import FakeHub
 from tests.mirror.wire import NAME, blob, fetch, here, manifest, until
@@ -167,7 +169,7 @@ async def test_bytes_in_a_second(hub: FakeHub, server: Server) -> None:
 
 @pytest.fixture
 def remembering(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_LIMITED", 30.0)
+    monkeypatch.setattr(limits, "_LIMITED", 60.0)
 
 
 async def pulled(mirror: RunningMirror, hub: FakeHub, tag: str) -> Image:
@@ -216,6 +218,38 @@ async def test_429__met_for_a_client_that_has_joined_meanwhile_is_asked_about_on
     assert (await fetch(mirror, blob(image.config))).full_body == image.blobs[image.config]
 
 
+async def test_429__of_a_blob_is_waited_out_before_its_first_byte_by_its_siblings_too(
+    hub: FakeHub, server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(limits, "_LIMITED", 0.3)
+    mirror = await server(upstream={"prefetch": "off"})
+    hub.add_image(NAME, "latest", IMAGE)
+    await fetch(mirror, manifest("latest"))
+    hub.fault("blob", Status(429), times=1)
+    first = asyncio.create_task(fetch(mirror, blob(BLOBS[0])))
+    await until(lambda: hub.count("registry", path_contains="/blobs/") == 1)
+    got = [await first, *await asyncio.gather(*(fetch(mirror, blob(digest)) for digest in BLOBS[1:]))]
+    assert [one.full_body for one in got] == [IMAGE.blobs[digest] for digest in BLOBS]
+    assert hub.count("registry", path_contains="/blobs/") == 4
+    assert [record.getMessage() for record in caplog.records] == ["an upstream limits our requests"]
+
+
+async def test_429__that_does_not_say_for_how_long_is_waited_out_in_the_middle_of_a_blob(
+    hub: FakeHub, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "_LIMITED", 0.3)
+    mirror = await server()
+    digest, data = random_blob("pace", 500_000)
+    hub.add_blob(NAME, data)
+    hub.fault("cdn", CutAt(300_000), times=1)
+    hub.latency = 0.2
+    got = asyncio.create_task(fetch(mirror, blob(digest)))
+    await until(lambda: hub.count("cdn") == 1)
+    hub.fault("blob", Status(429), times=1)
+    assert (await got).full_body == data
+    assert hub.log()[-3].endswith(" 429")
+
+
 async def test_what_goes_wrong_at_the_reader_is_not_the_upstreams_fault(hub: FakeHub) -> None:
     digest = hub.add_blob(NAME, b"x" * 100)
     section = {"host": "docker.io", "url": hub.url, "token_hosts": [hub.token_host], "redirect_hosts": [hub.cdn_host]}
@@ -229,3 +263,30 @@ async def test_what_goes_wrong_at_the_reader_is_not_the_upstreams_fault(hub: Fak
         assert (client.state.under_way, client.state.troubles) == (0, ())
     finally:
         await client.close()
+
+
+async def test_questions_of_clients_that_have_left_leave_the_line(
+    hub: FakeHub, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "_LOOK_SECONDS", 0.02)
+    mirror = await limited(server, requests_at_once=1)
+    hub.add_image(NAME, "latest", IMAGE)
+    hang(hub, BLOBS[1])
+    holding = asyncio.create_task(fetch(mirror, blob(BLOBS[1])))
+    await until(lambda: hub.count("cdn") == 1)
+    hub.clear()
+    upstream = waiting_at(mirror)
+    leaving = [asyncio.create_task(fetch(mirror, manifest(f"gone{number}"))) for number in range(5)]
+    shared = [asyncio.create_task(fetch(mirror, manifest("latest"))) for _ in range(2)]
+    await until(lambda: upstream.state.waiting == 6)
+    for task in [*leaving, shared[0]]:
+        task.cancel()
+    await until(lambda: upstream.state.waiting == 1)
+    hub.clear_faults()
+    assert (await holding).complete
+    assert (await shared[1]).body == IMAGE.manifest
+    assert not any("gone" in line for line in hub.log())
+
+
+def waiting_at(mirror: RunningMirror) -> UpstreamClient:
+    return mirror.application[SERVICES].manifest_pulls._upstreams["docker.io"]

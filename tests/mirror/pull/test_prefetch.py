@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from mirror.http.keys import SERVICES
 from mirror.pull import prefetch
+from ocispec.digest import Digest
 from tests.conftest import Clock, RunningMirror, Server, config_for, running
 from tests.fakes.faults import Hang, Status
 from tests.fakes.images import make_image, make_index
@@ -51,9 +53,39 @@ async def test_each_is_asked_for_once_whoever_wants_it(hub: FakeHub, mirror: Run
 
 async def test_a_head_brings_nothing(hub: FakeHub, mirror: RunningMirror) -> None:
     hub.add_image(NAME, "latest", IMAGE)
-    await fetch(mirror, manifest("latest"), "HEAD")
+    for _ in range(3):  # from the upstream, from the store, and from memory
+        await fetch(mirror, manifest("latest"), "HEAD")
     await asyncio.sleep(0.2)
     assert hub.count("cdn") == 0
+
+
+async def test_a_get_that_is_answered_from_memory_brings_them_too(hub: FakeHub, mirror: RunningMirror) -> None:
+    hub.add_image(NAME, "latest", IMAGE)
+    for _ in range(2):
+        await fetch(mirror, manifest("latest"), "HEAD")
+    assert hub.count("cdn") == 0
+    assert (await fetch(mirror, manifest("latest"))).headers["X-Cache"] == "hit"
+    await here(mirror, *BLOBS)
+    assert hub.count("cdn") == len(BLOBS)
+
+
+async def test_only_whoever_gets_a_blob_makes_it_a_clients_download(hub: FakeHub, mirror: RunningMirror) -> None:
+    layer = IMAGE.layers[0]
+    hub.add_image(NAME, "latest", IMAGE)
+    hub.repository("org/other")
+    hub.fault("cdn", Hang("body", 10), match="GET")
+    await fetch(mirror, manifest("latest"))
+    await until(lambda: hub.count("cdn") == len(BLOBS))
+    download = mirror.application[SERVICES].blob_pulls._downloads.find(Digest.parse(layer))
+    assert download is not None
+    for name in ("nobody/has", "org/other"):
+        for method in ("HEAD", "GET"):
+            assert (await fetch(mirror, blob(layer, name), method)).status == 404
+    assert download.want.is_ahead
+    task = asyncio.create_task(fetch(mirror, blob(layer)))
+    await until(lambda: not download.want.is_ahead)
+    hub.release()
+    assert (await task).full_body == IMAGE.blobs[layer]
 
 
 async def test_an_index_brings_nothing_and_the_platform_that_is_asked_for_does(

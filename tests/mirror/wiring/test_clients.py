@@ -58,6 +58,15 @@ def test_podman__loopback_is_no_exception() -> None:
     assert 'location = "127.0.0.1:5000/docker.io"\ninsecure = true\n' in only("podman", HERE).content
 
 
+@pytest.mark.parametrize("server", [HERE, Server("http", "localhost:5000")])
+def test_loopback_has_two_names(server: Server) -> None:
+    """Whichever the server goes by, people write the other one, too."""
+    podman = tomllib.loads(only("podman", server, HUB).content)["registry"]
+    assert {entry["location"] for entry in podman if entry.get("insecure")} == {"localhost:5000", "127.0.0.1:5000"}
+    buildkit = tomllib.loads(only("buildkit", server, HUB).content)["registry"]
+    assert {name for name, entry in buildkit.items() if entry.get("http")} == {"localhost:5000", "127.0.0.1:5000"}
+
+
 def test_podman__https() -> None:
     assert tomllib.loads(only("podman", SECURE, HUB).content) == {
         "registry": [

@@ -113,6 +113,24 @@ def test_refused(present: str, reason: str) -> None:
     assert "\n" not in str(conflict.value)
 
 
+@pytest.mark.parametrize(
+    ("mirrors", "first"),
+    [
+        ([], ""),
+        ([str(THERE)], ""),
+        ([str(THERE), "http://a"], ""),
+        (["http://a"], "before this server Docker still asks http://a; remove what is gone"),
+        (
+            ["http://a/", "http://b", f"{THERE}/"],
+            "before this server Docker still asks http://a, http://b; remove what is gone",
+        ),
+    ],
+)
+def test_others_that_are_asked_first(mirrors: list[str], first: str) -> None:
+    file = only("docker")
+    assert file.remark(json.dumps({_MIRRORS: mirrors}), file.content) == first
+
+
 @given(_SETTINGS, st.sampled_from([None, 1, 4]))
 def test_merge(settings: dict[str, Any], indent: int | None) -> None:
     """What was there is there, what was wanted is there once, nothing else is, and a second time changes nothing."""

@@ -63,6 +63,20 @@ def test_on_loopback(url: str, loopback: bool) -> None:
     assert find_server(url, "", LOOPBACK).on_loopback is loopback
 
 
+@pytest.mark.parametrize(
+    ("address", "addresses"),
+    [
+        ("127.0.0.1:5000", ("127.0.0.1:5000", "localhost:5000")),
+        ("localhost", ("localhost", "127.0.0.1")),
+        ("[::1]:80", ("[::1]:80", "localhost:80", "127.0.0.1:80")),
+        ("[::1]", ("[::1]", "localhost", "127.0.0.1")),
+        ("mirror.example.com:5000", ("mirror.example.com:5000",)),
+    ],
+)
+def test_addresses(address: str, addresses: tuple[str, ...]) -> None:
+    assert Server("http", address).addresses == addresses
+
+
 def test_plain_http() -> None:
     assert Server("http", "a").plain_http
     assert not Server("https", "a").plain_http

@@ -10,6 +10,7 @@ import pytest
 
 from mirror.errors import ConfigError
 from mirror.wiring.clients import CLIENTS, files_for
+from mirror.wiring.report import written
 from mirror.wiring.write import NotWritten, Placed, below, place, write_all
 from tests.mirror.wiring.samples import HERE, HUB, THERE, TWO, only
 
@@ -69,6 +70,7 @@ def test_merged(tmp_path: Path) -> None:
     assert json.loads(daemon.read_text())["registry-mirrors"] == ["http://a", str(THERE)]
     assert json.loads(daemon.read_text())["debug"] is True
     assert placed.content == daemon.read_text()
+    assert f"{daemon}: before this server Docker still asks http://a; remove what is gone\n" in written([placed])
 
 
 def test_another_server(tmp_path: Path) -> None:
@@ -113,6 +115,32 @@ def test_symbolic_link(tmp_path: Path) -> None:
     with pytest.raises(NotWritten, match="symbolic link"):
         wire(tmp_path, "docker")
     assert (elsewhere.read_text(), (tmp_path / DAEMON).is_symlink()) == ("{}", True)
+
+
+@pytest.mark.parametrize("target", ["../elsewhere", "../not-there", "/not-there", ".."])
+def test_link_that_leads_out(tmp_path: Path, target: str) -> None:
+    root, elsewhere = tmp_path / "root", tmp_path / "elsewhere"
+    for folder in (root, elsewhere):
+        folder.mkdir()
+    (root / "etc").symlink_to(target)
+    with pytest.raises(NotWritten, match=f"{DAEMON}: left as it is: .* leads out of {root}$"):
+        wire(root, "docker")
+    assert all_in(tmp_path) == {}
+
+
+def test_links_that_stay_inside(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "data").mkdir(parents=True)
+    (root / "etc").symlink_to("data")
+    (tmp_path / "link").symlink_to(root)
+    wire(tmp_path / "link", "docker")
+    assert list(all_in(root)) == ["data/docker/daemon.json"]
+
+
+def test_links_in_a_circle(tmp_path: Path) -> None:
+    (tmp_path / "etc").symlink_to("etc")
+    with pytest.raises(NotWritten, match="Too many levels of symbolic links"):
+        wire(tmp_path, "docker")
 
 
 def test_folder_in_its_place(tmp_path: Path) -> None:

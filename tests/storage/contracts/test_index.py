@@ -165,6 +165,18 @@ async def test_what_a_repository_lacks_is_named_in_order(index: StoreIndex) -> N
     assert await index.read(lambda on: manifests.absent(on, repository_id, asked)) == asked
 
 
+async def test_what_a_repository_has_of_many(index: StoreIndex) -> None:
+    await index.write(with_blobs)
+    await index.write(with_manifest)
+    many = [random_bytes(f"many {n}", 1)[0] for n in range(1200)]
+    asked = [*many[:600], DIGEST, *many[600:], OTHER, IMAGE.digest, DIGEST]
+    sizes = await index.read(lambda on: blobs.linked_sizes(on, APP, asked))
+    assert sizes == {DIGEST: len(DATA), OTHER: len(DATA)}
+    assert await index.read(lambda on: manifests.among(on, APP, asked)) == {IMAGE.digest}
+    assert await index.read(lambda on: manifests.among(on, APP, iter([]))) == set()
+    assert await index.read(lambda on: blobs.linked_sizes(on, WEB, asked)) == {}
+
+
 # Manifests and tags.
 
 
