@@ -83,8 +83,10 @@ def upstream(state: UpstreamState, now: float) -> ShownUpstream:
         said, tone = "switched off", "warn"
     elif silent:
         said, tone = ("does not answer", "bad") if silent == len(state.endpoints) else ("partly silent", "warn")
-    else:
+    elif any(endpoint.is_known for endpoint in state.endpoints):
         said, tone = "answers", "good"
+    else:
+        said, tone = "not asked yet", ""
     accounts = [account for endpoint in state.endpoints for account in endpoint.accounts]
     return ShownUpstream(
         state.host,
@@ -101,9 +103,10 @@ def upstream(state: UpstreamState, now: float) -> ShownUpstream:
 def _endpoint(endpoint: EndpointState, now: float) -> ShownEndpoint:
     host = endpoint.url.partition("://")[2].rstrip("/")
     if not endpoint.is_open:
-        return ShownEndpoint(host, "answers", "good")
-    since = f" since {words.ago(endpoint.since, now)}" if endpoint.since is not None else ""
-    return ShownEndpoint(host, f"silent{since}", "bad")
+        return ShownEndpoint(host, "answers", "good") if endpoint.is_known else ShownEndpoint(host, "not asked yet", "")
+    since = f" for {words.span(now - endpoint.since)}" if endpoint.since is not None else ""
+    reason = f": {endpoint.reason}" if endpoint.reason else ""
+    return ShownEndpoint(host, f"silent{since}{reason}", "bad")
 
 
 def _budget(account: AccountState) -> str:

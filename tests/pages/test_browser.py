@@ -139,12 +139,12 @@ async def test_dark_is_dark(visit: Open) -> None:
 
 async def test_an_upstream_that_is_silent(visit: Open, mirror: RunningMirror, hub: FakeHub) -> None:
     hub.fault("manifest", Status(500))
-    await mirror.get("/v2/library/unknown/manifests/1")
+    await mirror.get("/v2/library/nginx/manifests/other")
     page = await visit("/upstreams")
     await expect(page.get_by_text("the upstream has a problem of its own (500)")).to_be_visible()
     await hub.stop()
     for tag in "abcd":
-        await mirror.get(f"/v2/library/unknown/manifests/{tag}")
+        await mirror.get(f"/v2/library/nginx/manifests/{tag}")
     for _ in range(20):
         await page.reload()
         if await page.get_by_text("does not answer").count():
