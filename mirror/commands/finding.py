@@ -3,14 +3,20 @@ but by search."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, Any
-from urllib.parse import quote
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from urllib.parse import parse_qsl, quote, urlsplit
 
 import typer
 
 from mirror.commands.options import ConfigOption, JsonOption, ServerOption, parse_image
 
-_ENOUGH = 25
+if TYPE_CHECKING:
+    from mirror.commands.answers import Found
+
+T = TypeVar("T")
+_ENOUGH, _PAGE = 25, 500
 
 
 def search(
@@ -28,9 +34,9 @@ def search(
 
     Example: mirror search nginx --limit 10
     """
-    from mirror.commands import tables
+    from mirror.commands import answers, tables
 
-    found = _pages("search", "results", limit, config, server, q=" ".join(words))
+    found = _pages(answers.Results, "search", limit, config, server, q=" ".join(words))
     _print(found, tables.results, as_json=as_json)
 
 
@@ -47,13 +53,13 @@ def ls(
 
     Example: mirror ls docker.io/library/nginx
     """
-    from mirror.commands import tables
+    from mirror.commands import answers, tables
 
     if repository is None:
-        found = _pages("repositories", "repositories", limit, config, server, order="name")
+        found = _pages(answers.Repositories, "repositories", limit, config, server, order="name")
         _print(found, tables.repositories, as_json=as_json)
     else:
-        found = _pages(f"repositories/{quote(repository)}/tags", "tags", limit, config, server)
+        found = _pages(answers.Tags, f"repositories/{quote(repository)}/tags", limit, config, server)
         _print(found, tables.tags, as_json=as_json)
 
 
@@ -69,12 +75,13 @@ def inspect(
 
     Example: mirror inspect nginx:1.27
     """
-    from mirror.commands import tables
+    from mirror.commands import answers, tables
+    from mirror.commands.client import server_of
 
     image = parse_image(reference)
     path = f"repositories/{quote(image.repository)}/images/{quote(str(image.reference))}"
     ns = {"ns": image.registry} if image.registry else {}
-    found = _asked(lambda: _server(config, server).get(path, **ns))
+    found = _asked(lambda: server_of(config, server).look(answers.Image, path, **ns))
     typer.echo(json.dumps(found) if as_json else tables.image(found))
 
 
@@ -91,37 +98,35 @@ def history(
 
     Example: mirror history nginx:latest
     """
-    from mirror.commands import tables
+    from mirror.commands import answers, tables
 
     name, colon, tag = reference.rpartition(":")
     name, tag = (name, tag) if colon and "/" not in tag else (reference, "")
     query = {"tag": tag} if tag else {}
-    found = _pages(f"repositories/{quote(name)}/history", "moves", limit, config, server, **query)
+    found = _pages(answers.Moves, f"repositories/{quote(name)}/history", limit, config, server, **query)
     _print(found, tables.moves, as_json=as_json)
 
 
-def _pages(path: str, key: str, limit: int, config: Any, url: str | None, **query: str) -> list[Mapping[str, Any]]:
+def _pages(
+    shape: "type[Found]", path: str, limit: int, config: Path | None, url: str | None, **query: str
+) -> list[Mapping[str, Any]]:
     """The entries of a list, over as many pages as it takes."""
+    from mirror.commands.client import server_of
 
     def entries() -> Iterator[Mapping[str, Any]]:
-        from urllib.parse import parse_qsl, urlsplit
-
-        asked, wanted = _server(config, url), {**query, "n": str(min(limit, 500))}
+        asked, wanted = server_of(config, url), {**query, "n": str(min(limit, _PAGE))}
+        (key,) = set(shape.model_fields) - {"next"}
         while True:
-            page = asked.get(path, **wanted)
+            page = asked.look(shape, path, **wanted)
             yield from page[key]
-            if page["next"] is None:
+            if page["next"] is None or not page[key]:
                 return
             wanted = dict(parse_qsl(urlsplit(page["next"]).query))
 
-    def first() -> list[Mapping[str, Any]]:
-        return [entry for entry, _ in zip(entries(), range(limit), strict=False)]
-
-    found: list[Mapping[str, Any]] = _asked(first)
-    return found
+    return _asked(lambda: list(islice(entries(), limit)))
 
 
-def _asked(ask: Callable[[], Any]) -> Any:
+def _asked(ask: Callable[[], T]) -> T:
     from mirror.commands.client import Refused
     from mirror.errors import NoServer
 
@@ -138,9 +143,3 @@ def _print(found: list[Mapping[str, Any]], table: Callable[[list[Mapping[str, An
     if found and not as_json:
         typer.echo(table(found))
     raise typer.Exit(0 if found else 1)
-
-
-def _server(config: Any, url: str | None) -> Any:
-    from mirror.commands.client import server_of
-
-    return server_of(config, url)
