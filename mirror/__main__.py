@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from mirror import __version__
-from mirror.commands import images, running, shells, upstreams
+from mirror.commands import finding, images, running, shells, upstreams
 from mirror.commands.options import ConfigOption, JsonOption
 from mirror.errors import StartError
 from storage.errors import StorageError
@@ -157,7 +157,19 @@ def wire(
         typer.echo(report.listed(root, files) if as_json else report.printed(root, files), nl=False)
 
 
-for command in (images.refresh, images.status, images.warm, upstreams.upstreams, running.server, shells.completion):
+_COMMANDS = (
+    finding.search,
+    finding.ls,
+    finding.inspect,
+    finding.history,
+    images.refresh,
+    images.status,
+    images.warm,
+    upstreams.upstreams,
+    running.server,
+    shells.completion,
+)
+for command in _COMMANDS:
     cli.command()(command)
 
 

@@ -11,6 +11,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import resources
 from typing import Any
 
 from aiohttp import web
@@ -24,7 +25,9 @@ from mirror.control.keys import COMMANDS, LOCAL, Commands
 from mirror.control.orders import Orders
 from mirror.control.routes import of_port
 from mirror.control.server import control_socket
+from mirror.discovery.browse import Browse
 from mirror.discovery.lists import Lists
+from mirror.discovery.search import Search
 from mirror.errors import ListenError, StartError
 from mirror.flights import Flights
 from mirror.http.access import AccessLogger, BadRequests
@@ -39,6 +42,9 @@ from mirror.logs import Stream, access_log
 from mirror.management.delete import Deletions
 from mirror.management.sweep import Sweeper
 from mirror.management.upstreams import Upstreams
+from mirror.pages.handlers import routes as page_routes
+from mirror.pages.keys import VIEWS, Views
+from mirror.pages.render import Pages
 from mirror.pull.blob import BlobPulls
 from mirror.pull.download import Downloads
 from mirror.pull.manifest import ManifestPulls
@@ -52,6 +58,8 @@ from mirror.push.upload import Uploads
 from mirror.routing import Names, names_of
 from mirror.upstream import pace
 from mirror.upstream.client import UpstreamClient
+from mirror.upstream.search import UpstreamSearch
+from mirror.usage import Usage
 from mirror.values import Listen
 from storage.layout import Layout
 from storage.store import Store, open_store
@@ -97,6 +105,17 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         sweeper = asyncio.create_task(Sweeper(store, config.registry.upload_ttl).run())
         stack.push_async_callback(_cancel, sweeper)
 
+        searches: dict[str, UpstreamSearch] = {}
+        for upstream in config.upstreams.values():
+            if upstream.search_url and not upstream.offline:
+                searches[upstream.host] = UpstreamSearch(upstream, clock)
+                stack.push_async_callback(searches[upstream.host].close)
+        search = Search(store, names, searches)
+        browse = Browse(store, names, manifest_pulls.fresh_for)
+        usage = Usage(store.finding, lambda: sum(one.state.received for one in upstreams.values()), clock)
+        usage.start()
+        stack.push_async_callback(usage.close)
+
         drain = Drain()
         pages = keeping_pages_out(on_loopback=config.server.listen.is_loopback, external_url=config.server.external_url)
         app = web.Application(middlewares=[answering(drain), pages])
@@ -110,6 +129,8 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             manifest_pushes=ManifestPushes(store, config.registry.sparse_manifests),
             uploads=Uploads(store),
             lists=lists,
+            search=search,
+            usage=usage,
             deletions=Deletions(store),
         )
         states = Upstreams(upstreams)
@@ -125,11 +146,26 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
             schedules=Schedules(config.warm, Warming.behind(*pulls), clock),
             orders=Orders(),
             upstreams=states,
+            browse=browse,
+            search=search,
+            document=(resources.files("mirror.control") / "openapi.json").read_bytes(),
             answers=answers,
         )
         stack.push_async_callback(commands.close)
         app[LOCAL] = is_local(config.server.listen.host, config.server.external_url)
         app.add_routes([*routes(), *of_port()])
+        app[VIEWS] = Views(
+            pages=Pages("registry mirror", clock),
+            browse=browse,
+            upstreams=states,
+            downloads=downloads,
+            finding=store.finding,
+            names=names,
+            hosts={upstream.host: upstream.default for upstream in config.upstreams.values()},
+            external_url=config.server.external_url,
+            clock=clock,
+        )
+        app.add_routes(page_routes())
         app[DRAIN] = drain
         app.on_response_prepare.append(signing(drain))
         yield app

@@ -151,6 +151,7 @@ class Upstream(Account):
     revalidate_timeout: Duration = 5.0
     ca_file: Path | None = None
     proxy: ProxyUrl = ""
+    search_url: OptionalUrl = ""
 
     @property
     def endpoints(self) -> tuple[str, ...]:
@@ -165,9 +166,11 @@ class Upstream(Account):
     @whole(mode="before")
     @classmethod
     def _fill_in(cls, values: Any) -> Any:
-        """Docker Hub's tokens come from elsewhere; every other registry that is known by name gives its own."""
+        """Docker Hub's tokens come from elsewhere, and so does its search, which belongs to no other place that its
+        images are had from; every other registry that is known by name gives its own tokens."""
         if isinstance(values, dict) and str(values.get("host", "")).lower() == DOCKER_HUB:
-            return {"token_hosts": _HUB_TOKEN_HOSTS} | values
+            search = {} if values.get("url") or values.get("urls") else {"search_url": _HUB_SEARCH}
+            return {"token_hosts": _HUB_TOKEN_HOSTS} | search | values
         return values
 
     @field_validator("allow", "deny")
@@ -235,6 +238,7 @@ class Log(Section):
 
 
 _HUB_TOKEN_HOSTS = ["auth.docker.io"]
+_HUB_SEARCH = "https://index.docker.io"
 # Where a registry is that is not where its host says.
 _URLS = {DOCKER_HUB: "https://registry-1.docker.io"}
 # A section of one of these names, or of a host's, needs no `host`.

@@ -17,6 +17,7 @@ from typing import TypeVar
 from sqlalchemy import Connection
 
 from ocispec.digest import Digest
+from storage import description
 from storage.content import Content
 from storage.errors import StorageError
 from storage.index import blobs as rows
@@ -156,7 +157,9 @@ class Blobs:
 
     def _link(self, connection: Connection, repository: Repository, digest: Digest) -> None:
         now = self._clock()
-        rows.link(connection, repositories.ensure(connection, repository, now), digest, now)
+        repository_id = repositories.ensure(connection, repository, now)
+        rows.link(connection, repository_id, digest, now)
+        description.blob_came(connection, self._content, repository_id, digest)
 
     async def unlink(self, repository: Repository, digest: Digest) -> bool:
         """Take the blob out of the repository, and out of the store with its last reference; whether it was there."""

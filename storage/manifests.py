@@ -9,6 +9,7 @@ from ocispec.digest import Digest
 from ocispec.manifest import Manifest
 from ocispec.names import Reference, Tag
 from ocispec.pagination import Page
+from storage import description
 from storage.blobs import Blobs
 from storage.content import Content
 from storage.errors import MissingContent
@@ -79,6 +80,7 @@ class Manifests:
             if not sparse:
                 _check_children(connection, repository_id, manifest)
             rows.put(connection, repository_id, digest, len(body), manifest, now)
+            description.manifest_came(connection, self._content, repository_id, digest)
             for tag in tagged:
                 tags.move(connection, repository_id, tag, digest, now=now, checked_at=None, cause="push")
 
@@ -93,6 +95,7 @@ class Manifests:
         def record(connection: Connection) -> None:
             repository_id = repositories.ensure(connection, repository, now)
             rows.put(connection, repository_id, digest, len(body), manifest, now)
+            description.manifest_came(connection, self._content, repository_id, digest)
             if tag is not None:
                 tags.move(connection, repository_id, tag, digest, now=now, checked_at=now, cause="pull")
 

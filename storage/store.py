@@ -22,6 +22,7 @@ from storage.blobs import Blobs
 from storage.content import Content
 from storage.errors import StorageError, StoreInUse, StoreUnusable
 from storage.files import Disk, publish, remove, sync_folder
+from storage.finding import Finding
 from storage.index import blobs, facts, repositories
 from storage.index.engine import sqlite_module
 from storage.index.migrate import upgrade
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 
 class Store:
     """Everything that is kept: `blobs`, `manifests` (with tags) and `uploads` of all repositories; `content` has the
-    bytes of all of them."""
+    bytes of all of them, and `finding` what there is to see."""
 
     # Whether a process that held the store was killed since the last sweep; one is due then.
     was_killed = False
@@ -48,6 +49,7 @@ class Store:
         self.blobs = Blobs(self.content, index, self.repositories, clock)
         self.manifests = Manifests(self.content, self.blobs, index, self.repositories, clock)
         self.uploads = Uploads(disk, layout, index, clock)
+        self.finding = Finding(self.content, index, clock)
         self._index, self._clock = index, clock
 
     async def catalog(self, page: Page, is_shown: Callable[[Repository], bool]) -> tuple[list[str], bool]:

@@ -23,6 +23,7 @@ from multidict import CIMultiDictProxy
 from mirror import app as composition
 from mirror.config import Config
 from mirror.http.keys import SERVICES
+from mirror.usage import Usage
 from storage.index.engine import sqlite_module
 from storage.store import Store, open_store
 from tests.fakes.upstream import FakeHub
@@ -196,6 +197,10 @@ class RunningMirror:
     def store(self) -> Store:
         """What the server keeps, past its HTTP side."""
         return self.application[SERVICES].store
+
+    @property
+    def usage(self) -> Usage:
+        return self.application[SERVICES].usage
 
     async def request(self, method: str, path: str, **options: Any) -> Answer:
         """Send one request and read the whole answer; redirects are not followed. `path` may be a whole URL."""

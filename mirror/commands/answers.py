@@ -141,3 +141,102 @@ class Step(Event):
     bytes: Count = 0
     outcome: Said = ""
     reason: Said = ""
+
+
+class Found(Answer):
+    """Of a list that comes in pages: `next` is the path of the next one."""
+
+    next: Said | None
+
+
+class Result(Answer):
+    name: Said
+    here: bool
+    description: Said
+    stars: Count
+    official: bool
+
+
+class Results(Found):
+    results: Many[Result]
+
+
+class Repository(Answer):
+    repository: Said
+    description: Said
+    tags: Count
+    pulls: Count
+    last_pulled_at: float | None
+
+
+class Repositories(Found):
+    repositories: Many[Repository]
+
+
+class Tag(Answer):
+    name: Said
+    digest: Said
+    size: Count
+    platforms: Many[Said]
+    freshness: Said
+    pulls: Count
+    last_pulled_at: float | None
+
+
+class Tags(Found):
+    tags: Many[Tag]
+
+
+class Move(Answer):
+    at: float
+    tag: Said
+    cause: Said
+    before: Said | None
+    after: Said | None
+
+
+class Moves(Found):
+    moves: Many[Move]
+
+
+class MadeBy(Answer):
+    created_by: Said
+
+
+class Descriptor(Answer):
+    digest: Said
+    media_type: Said
+    artifact_type: Said | None
+    size: Count
+    platform: Said | None
+
+
+class Entry(Descriptor):
+    here: bool
+
+
+class Layer(Descriptor):
+    made_by: MadeBy | None
+    shared_by: Count
+
+
+class ImageConfig(Answer):
+    platform: Said | None
+    created: Said | None
+    user: Said
+    working_dir: Said
+    entrypoint: Many[Said]
+    command: Many[Said]
+    ports: Many[Said]
+    labels: Named[Said]
+
+
+class Image(Answer):
+    repository: Said
+    digest: Said
+    media_type: Said
+    annotations: Named[Said]
+    entries: Many[Entry]
+    layers: Many[Layer]
+    config: ImageConfig | None
+    referrers: Many[Descriptor]

@@ -53,6 +53,11 @@ class Server:
         """The whole answer; raises Refused."""
         return self._whole("GET", path, urlencode(query, doseq=True), None)
 
+    def look(self, shape: type[answers.Answer], path: str, **query: str) -> dict[str, Any]:
+        """The whole answer, of this shape, where the path alone does not tell which it has; raises Refused."""
+        with self._answer("GET", f"{path}?{urlencode(query)}", None, self._patience) as answer:
+            return self._read(shape, answer.read(_MAX_BYTES))
+
     def tell(self, path: str) -> dict[str, Any]:
         """The same of what no server of ours refuses."""
         try:

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from mirror.control.orders import Orders
+from mirror.discovery.browse import Browse
+from mirror.discovery.search import Search
 from mirror.flights import Flights
 from mirror.management.upstreams import Upstreams
 from mirror.pull.refresh import Refreshes
@@ -25,6 +27,9 @@ class Commands:
     schedules: Schedules
     orders: Orders
     upstreams: Upstreams
+    browse: Browse
+    search: Search
+    document: bytes  # what describes this API, in OpenAPI's form
     answers: Flights
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from mirror.discovery.lists import Lists
+from mirror.discovery.search import Search
 from mirror.http.drain import Drain
 from mirror.management.delete import Deletions
 from mirror.pull.blob import BlobPulls
@@ -15,6 +16,7 @@ from mirror.pull.prefetch import Prefetch
 from mirror.push.manifest import ManifestPushes
 from mirror.push.upload import Uploads
 from mirror.routing import Names
+from mirror.usage import Usage
 from storage.store import Store
 
 
@@ -31,6 +33,8 @@ class Services:
     manifest_pushes: ManifestPushes
     uploads: Uploads
     lists: Lists
+    search: Search
+    usage: Usage
     deletions: Deletions
 
 

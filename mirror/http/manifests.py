@@ -21,6 +21,7 @@ async def get(request: web.Request) -> web.StreamResponse:
     pulled = await unless_left(request, services.manifest_pulls.get(parse.place(request), parse.reference(request)))
     if request.method == hdrs.METH_GET:
         services.prefetch.after(pulled.repository, pulled.manifest)
+        services.usage.pulled(pulled.repository, pulled.manifest.digest)
     request[NOTES].cache = pulled.outcome
     manifest = pulled.manifest
     upstream = pulled.repository.upstream

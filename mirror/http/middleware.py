@@ -8,7 +8,7 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
 from mirror.http.drain import Drain
-from mirror.http.keys import NOTES, Notes
+from mirror.http.keys import NOTES, SERVICES, Notes
 from mirror.http.stream import cut
 from mirror.upstream.errors import UpstreamError, UpstreamRateLimited, UpstreamRefused, UpstreamTimedOut
 from ocispec.errors import (
@@ -45,7 +45,9 @@ def answering(drain: Drain) -> Middleware:
         request[NOTES] = Notes()
         drain.begin()
         try:
-            return await handler(request)
+            response = await handler(request)
+            _count(request, response)
+            return response
         except Exception as error:
             if request.writer.output_size > 0:
                 # Once an answer has begun nothing can be rendered: the connection is cut.
@@ -69,6 +71,15 @@ def signing(drain: Drain) -> Signer:
             response.headers[hdrs.CONNECTION] = "close"
 
     return sign
+
+
+def _count(request: web.Request, response: web.StreamResponse) -> None:
+    """What was answered with content, for whoever looks at how much a mirror spares."""
+    notes = request[NOTES]
+    if notes.cache is not None:
+        body = response.body if isinstance(response, web.Response) and request.method != hdrs.METH_HEAD else None
+        whole = len(body) if isinstance(body, bytes | bytearray) else 0
+        request.app[SERVICES].usage.answered(notes.cache, whole if notes.sent is None else notes.sent)
 
 
 def _render(request: web.Request, error: Exception) -> web.Response:

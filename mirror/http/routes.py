@@ -2,7 +2,7 @@
 
 from aiohttp import hdrs, web
 
-from mirror.http import blobs, discovery, health, manifests, metrics, uploads
+from mirror.http import blobs, discovery, health, manifests, metrics, search, uploads
 
 
 async def expect(request: web.Request) -> None:
@@ -39,6 +39,8 @@ def _routes() -> list[web.RouteDef]:
         web.get("/v2/_catalog", discovery.catalog),
         web.get("/v2/{name:.+}/tags/list", discovery.tags),  # end-8a, end-8b
         web.get("/v2/{name:.+}/referrers/{digest}", discovery.referrers),  # end-12a, end-12b
+        web.get("/v1/_ping", search.ping),
+        web.get("/v1/search", search.search),
         web.get("/healthz", health.alive),
         web.get("/readyz", health.ready),
         web.get("/metrics", metrics.metrics),

@@ -58,6 +58,9 @@ def warm_first(services: Services, drain: Drain, behind: Handler) -> Handler:
             services.prefetch.after(pulled.repository, manifest)
         body = b"" if request.method == hdrs.METH_HEAD else manifest.body
         request[NOTES] = Notes(cache=pulled.outcome, sent=len(body))
+        services.usage.answered(pulled.outcome, len(body))
+        if body:
+            services.usage.pulled(pulled.repository, manifest.digest)
         upstream, ns = pulled.repository.upstream, _NS in request.raw_path
         head = _head(manifest.digest, manifest.media_type, len(manifest.body), pulled.outcome, upstream, ns=ns)
         return _Ready(head, pulled.age, body)

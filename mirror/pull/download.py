@@ -10,6 +10,7 @@ from the bytes on disk.
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from mirror.pull.source import Source
 from mirror.pull.window import Room
@@ -59,6 +60,16 @@ class Download:
             self.want.hurry()
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a download is, in bytes; `total` is None where nobody knows it yet."""
+
+    digest: Digest
+    repository: Repository
+    size: int
+    total: int | None
+
+
 class Downloads:
     """At most one download for each digest. Owner of their tasks; `close` cancels them."""
 
@@ -73,6 +84,12 @@ class Downloads:
         """The download that is under way, if any."""
         running = self._running.get(digest)
         return None if running is None or running.partial.has_failed else running
+
+    def under_way(self) -> list[Progress]:
+        """What is arriving now, in the order it was begun."""
+        return [
+            Progress(one.digest, one.source, one.partial.arrived, one.partial.total) for one in self._running.values()
+        ]
 
     async def start(
         self, repository: Repository, digest: Digest, expected: int | None, *, ahead: bool = False

@@ -75,6 +75,12 @@ class Freshness:
             return True
         return is_fresh(found.checked_at, self._clock(), self._ttl(repository, reference))
 
+    def left(self, repository: Repository, tag: Tag, checked_at: float | None) -> float:
+        """For how many seconds more a tag may be served without asking; 0 or less where it may not."""
+        if checked_at is None or self.never_moves(repository, tag):
+            return math.inf
+        return self._ttl(repository, tag) - abs(self._clock() - checked_at)
+
     def never_moves(self, repository: Repository, reference: Reference) -> bool:
         """Whether what is here is fresh for ever."""
         return self._is_settled(repository, reference) or math.isinf(self._ttl(repository, reference))

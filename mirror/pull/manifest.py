@@ -106,6 +106,10 @@ class ManifestPulls:
             return await self._remote.fetch(repository, reference)
         return await self._remote.current(repository, reference, found, lambda: None)
 
+    def fresh_for(self, repository: Repository, tag: Tag, checked_at: float | None) -> float:
+        """For how many seconds more a tag is served without asking; 0 or less where the next pull asks."""
+        return self._freshness.left(repository, tag, checked_at)
+
     def keeps(self, repository: Repository, reference: Reference, found: StoredManifest) -> bool:
         """Whether a pull would be answered with what is here while the upstream says nothing."""
         return self._freshness.keeps(repository, reference, found)

@@ -11,6 +11,7 @@ from ocispec.descriptor import Descriptor
 from ocispec.digest import Digest
 from ocispec.manifest import Manifest
 from ocispec.names import Reference, Tag
+from storage.index import terms
 from storage.index.many import rows_of
 from storage.index.repositories import key
 from storage.index.schema import manifest_children, manifests, repositories, tags
@@ -75,6 +76,8 @@ def put(connection: Connection, repository_id: int, digest: Digest, size: int, m
     keys = ["repository_id", "digest"]
     connection.execute(insert(manifests).values(row).on_conflict_do_update(index_elements=keys, set_=changed))
     _put_children(connection, repository_id, digest, manifest)
+    platforms = [child.platform for child in manifest.manifests]
+    terms.add(connection, repository_id, digest, manifest.annotations, platforms)
 
 
 def _put_children(connection: Connection, repository_id: int, digest: Digest, manifest: Manifest) -> None:
@@ -89,6 +92,7 @@ def _put_children(connection: Connection, repository_id: int, digest: Digest, ma
             "digest": str(child.digest),
             "size": child.size,
             "media_type": child.media_type,
+            "platform": str(child.platform) if child.platform else None,
         }
         for position, (role, child) in enumerate(_children(manifest))
     ]

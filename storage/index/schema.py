@@ -23,6 +23,8 @@ repositories = Table(
     Column("name", String, nullable=False),
     Column("path", String, nullable=False),
     Column("created_at", Float, nullable=False),
+    Column("pulls", Integer, nullable=False, server_default="0"),
+    Column("last_pulled_at", Float),
     Index("uq_repositories_upstream_name", "upstream", "name", unique=True),
     Index("ix_repositories_path", "path"),
 )
@@ -58,12 +60,14 @@ manifests = Table(
     Column("subject", String),
     Column("annotations", Text),  # JSON; only where there is a subject, for the referrers list
     Column("created_at", Float, nullable=False),
+    Column("pulls", Integer, nullable=False, server_default="0"),
+    Column("last_pulled_at", Float),
     Index("ix_manifests_digest", "digest"),
     Index("ix_manifests_repository_id_subject", "repository_id", "subject"),
     sqlite_with_rowid=False,
 )
 
-# What a manifest refers to, in its order. `role` is config, layer or manifest.
+# What a manifest refers to, in its order. `role` is config, layer or manifest; `platform` is what an index says of one.
 manifest_children = Table(
     "manifest_children",
     metadata,
@@ -74,10 +78,58 @@ manifest_children = Table(
     Column("digest", String, nullable=False),
     Column("size", Integer, nullable=False),
     Column("media_type", String, nullable=False),
+    Column("platform", String),
     ForeignKeyConstraint(
         ["repository_id", "manifest"], ["manifests.repository_id", "manifests.digest"], ondelete="CASCADE"
     ),
     Index("ix_manifest_children_repository_id_digest", "repository_id", "digest"),
+    sqlite_with_rowid=False,
+)
+
+# What the config of an image says, as far as lists of images need it; no platform where it could not be read.
+images = Table(
+    "images",
+    metadata,
+    Column("repository_id", Integer, primary_key=True),
+    Column("digest", String, primary_key=True),
+    Column("platform", String),
+    Column("created", String),  # as written: RFC 3339
+    ForeignKeyConstraint(
+        ["repository_id", "digest"], ["manifests.repository_id", "manifests.digest"], ondelete="CASCADE"
+    ),
+    sqlite_with_rowid=False,
+)
+
+# Every text that a repository can be found by besides its name, once; `kind` is tag, label or platform. Triggers keep
+# it in step with the tags; and with it, and with the names, their full-text indexes `search_index` and `search_names`.
+# The migration that makes these says how.
+search_texts = Table(
+    "search_texts",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("repository_id", ForeignKey("repositories.id", ondelete="CASCADE"), nullable=False),
+    Column("kind", String, nullable=False),
+    Column("text", String, nullable=False),
+    Index("uq_search_texts_repository_id_kind_text", "repository_id", "kind", "text", unique=True),
+)
+
+# Which manifests say it; a text goes with the last of them. (Tags are the repository's own.)
+search_sources = Table(
+    "search_sources",
+    metadata,
+    Column("text_id", ForeignKey("search_texts.id", ondelete="CASCADE"), primary_key=True),
+    Column("digest", String, primary_key=True),
+    Index("ix_search_sources_digest", "digest"),
+    sqlite_with_rowid=False,
+)
+
+# What was asked for in each hour (since the epoch), and what became of it: counts by outcome, bytes sent and fetched.
+traffic = Table(
+    "traffic",
+    metadata,
+    Column("hour", Integer, primary_key=True),
+    Column("what", String, primary_key=True),
+    Column("amount", Integer, nullable=False),
     sqlite_with_rowid=False,
 )
 

@@ -113,3 +113,15 @@ def test_push_goes_on_after_a_refusal(docker: DockerEngine, mirror: Mirror) -> N
     docker("tag", "grafana/grafana:10.0.0", f"{mirror.address}/grafana-of-mine:1")
     docker("push", f"{mirror.address}/grafana-of-mine:1")
     assert docker.id_of("grafana/grafana:10.0.0") == mirror.content("grafana-of-mine", "1").config
+
+
+def test_search(docker: DockerEngine, mirror: Mirror) -> None:
+    """What was pushed here and what was cached here, under names that can be pulled from here."""
+    docker("pull", f"{mirror.address}/nginx")
+    docker("tag", f"{mirror.address}/nginx", f"{mirror.address}/team/nginx-searched:1")
+    docker("push", f"{mirror.address}/team/nginx-searched:1")
+    found = docker("search", "--format", "{{.Name}}: {{.Description}}", f"{mirror.address}/nginx")
+    assert found.splitlines() == ["nginx: (here)", "team/nginx-searched: (here)"]
+    docker.clear()
+    for line in found.splitlines():
+        docker("pull", "--all-tags", f"{mirror.address}/{line.partition(':')[0]}")

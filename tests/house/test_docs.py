@@ -250,7 +250,7 @@ def test_the_api_is_documented() -> None:
         re.sub(r"\?.*", "", match) for match in re.findall(r"`((?:GET|POST) /api/v1/[^` ]+)", page("commands.md"))
     }
     for routes in (of_socket(), of_port()):
-        assert {f"{route.method} {route.path}" for route in routes} == documented
+        assert {f"{route.method} {route.path.replace(':.+', '')}" for route in routes} == documented
 
 
 def test_metrics() -> None:

@@ -62,8 +62,10 @@ def test_from_nothing_to_the_newest_version(path: Path) -> None:
     assert version(path) == HEAD
     with connected(path) as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
-        assert compare_metadata(context, metadata) == []
-        assert set(inspect(connection).get_table_names()) == {*metadata.tables, "alembic_version"}
+        changes = compare_metadata(context, metadata)
+        assert all(change[0] == "remove_table" and is_full_text(change[1].name) for change in changes), changes
+        tables = {name for name in inspect(connection).get_table_names() if not is_full_text(name)}
+        assert tables == {*metadata.tables, "alembic_version"}
 
 
 def test_tables_columns_keys_and_indexes_are_those_of_the_schema(path: Path, tmp_path: Path) -> None:
@@ -77,6 +79,11 @@ def test_tables_columns_keys_and_indexes_are_those_of_the_schema(path: Path, tmp
         found = described(connection)
     found.pop("alembic_version")
     assert found == expected
+
+
+def is_full_text(table: str) -> bool:
+    """The full-text indexes and what SQLite keeps them in: only a migration can say how those are made."""
+    return table.startswith(("search_names", "search_index"))
 
 
 def described(connection: Connection) -> dict[str, object]:
@@ -96,6 +103,7 @@ def described(connection: Connection) -> dict[str, object]:
             "options": look.get_table_options(name),
         }
         for name in look.get_table_names()
+        if not is_full_text(name)
     }
 
 
@@ -168,10 +176,10 @@ def test_a_migration_that_fails_leaves_nothing_half_done(path: Path) -> None:
 def test_a_newer_index_is_refused_and_left_alone(path: Path) -> None:
     upgrade(path, sqlite_module())
     with connected(path) as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '0002'"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
         connection.commit()
     before = statements(path)
-    with pytest.raises(StoreUnusable, match=r"0002.*newer"):
+    with pytest.raises(StoreUnusable, match=r"9999.*newer"):
         upgrade(path, sqlite_module())
     assert statements(path) == before
 

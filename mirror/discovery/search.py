@@ -1,0 +1,78 @@
+"""Search: what is here, and what the upstreams' own search finds, each repository once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mirror.routing import Names
+from mirror.upstream.search import UpstreamSearch
+from ocispec.errors import NameInvalid, NameUnknown
+from ocispec.names import RepositoryName
+from ocispec.search import SearchHit
+from storage.repository import Repository
+from storage.store import Store
+from storage.views import Hit
+
+# Of what is here, so many are put in order with what was found elsewhere; nobody turns more pages than these.
+_MAX_HERE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A repository that was found. `name` is what a client can pull it by; of what is not here, nothing is known but
+    what the upstream's search says."""
+
+    name: str
+    repository: Repository
+    is_here: bool
+    description: str = ""
+    stars: int = 0
+    is_official: bool = False
+    pulls: int = 0
+
+
+class Search:
+    """Looks through the store and asks the search of each upstream that has one, by host."""
+
+    def __init__(self, store: Store, names: Names, searches: Mapping[str, UpstreamSearch]) -> None:
+        self._store, self._names, self._searches = store, names, searches
+
+    async def find(self, query: str, limit: int, offset: int) -> tuple[Sequence[Result], int]:
+        """What fits, best first: what is here before what is not. And how many there are."""
+        query = " ".join(query.split())
+        hits, _ = await self._store.finding.search(query, _MAX_HERE, is_shown=self._names.shows)
+        elsewhere = {
+            Repository(self._full(host, hit.name), host): hit
+            for host, search in self._searches.items()
+            for hit in await search.find(query)
+        }
+        found = [self._here(hit, elsewhere.pop(hit.repository, None)) for hit in hits]
+        found += [self._elsewhere(one, hit) for one, hit in elsewhere.items() if self._names.shows(one)]
+        return found[offset : offset + limit], len(found)
+
+    def _here(self, hit: Hit, said: SearchHit | None) -> Result:
+        name, description = self._name(hit.repository), said.description if said else hit.description
+        stars, official = (said.stars, said.is_official) if said else (0, False)
+        return Result(name, hit.repository, True, description, stars, official, hit.pulls)
+
+    def _elsewhere(self, repository: Repository, said: SearchHit) -> Result:
+        here = repository in self._store.repositories
+        return Result(self._name(repository), repository, here, said.description, said.stars, said.is_official)
+
+    def _full(self, host: str, name: RepositoryName) -> RepositoryName:
+        """What the upstream itself calls it: Docker Hub's search leaves `library/` out."""
+        place = self._names.resolve(name, host)
+        found = place.cached or place.hidden
+        return found.name if found is not None else name
+
+    def _name(self, repository: Repository) -> str:
+        """The shortest name that a pull from this server finds it by."""
+        short = repository.name.removeprefix("library/")
+        return next((name for name in (short, str(repository.name)) if self._means(name, repository)), repository.path)
+
+    def _means(self, name: str, repository: Repository) -> bool:
+        try:
+            place = self._names.read(name)
+        except (NameUnknown, NameInvalid):
+            return False
+        hosted = place.hosted is not None and place.hosted in self._store.repositories
+        return (place.hosted if hosted else place.cached or place.hosted) == repository

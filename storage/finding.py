@@ -1,0 +1,87 @@
+"""What people look for and at: search, repositories, tags and their history, and what was used."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from sqlalchemy import Connection
+
+from ocispec.digest import Digest
+from ocispec.image_config import ImageConfig, parse_image_config
+from ocispec.names import Tag
+from ocispec.pagination import Page
+from storage import description
+from storage.content import Content
+from storage.index import blobs, browse, search, usage
+from storage.index.unit import StoreIndex
+from storage.repository import Repository
+from storage.views import Hit, Move, Order, Pulls, RepositoryFacts, Sharing, Stored, TagFacts
+
+# A query of more words is a sentence, and each of them costs.
+_MAX_WORDS = 8
+
+
+class Finding:
+    """Reads the index for people, and keeps count of what they pull."""
+
+    def __init__(self, content: Content, index: StoreIndex, clock: Callable[[], float]) -> None:
+        self._content, self._index, self._clock = content, index, clock
+
+    async def search(
+        self,
+        query: str,
+        limit: int,
+        offset: int = 0,
+        is_shown: Callable[[Repository], bool] = lambda _: True,
+        order: Order = Order.FITTING,
+    ) -> tuple[list[Hit], int]:
+        """The repositories that fit every word of the query, and how many there are; see `storage.index.search`."""
+        words = query.lower().split()[:_MAX_WORDS]
+        return await self._index.read(lambda connection: search.find(connection, words, limit, offset, is_shown, order))
+
+    async def repository(self, repository: Repository) -> RepositoryFacts | None:
+        return await self._index.read(lambda connection: browse.repository_facts(connection, repository))
+
+    async def tags(self, repository: Repository, page: Page) -> tuple[list[TagFacts], bool]:
+        return await self._index.read(lambda connection: browse.tag_facts(connection, repository, page))
+
+    async def history(
+        self, repository: Repository, tag: Tag | None, limit: int, before: int | None = None
+    ) -> list[Move]:
+        return await self._index.read(lambda connection: browse.history(connection, repository, tag, limit, before))
+
+    async def sharing(self, digests: Iterable[Digest]) -> Mapping[Digest, Sharing]:
+        return await self._index.read(lambda connection: browse.sharing(connection, digests))
+
+    async def config(self, repository: Repository, digest: Digest) -> ImageConfig | None:
+        """The config of an image, if the repository has it and it can be read."""
+
+        def unit(connection: Connection) -> ImageConfig | None:
+            size = blobs.linked_size(connection, repository, digest)
+            body = None if size is None else self._content.read(digest, size)
+            return None if body is None else parse_image_config(body)
+
+        return await self._index.read(unit)
+
+    async def record(self, pulls: Sequence[Pulls], traffic: Mapping[str, int]) -> None:
+        """Add to what was pulled, and to what was served in this hour. A power cut may lose it: nobody was promised."""
+
+        def unit(connection: Connection) -> None:
+            usage.add_pulls(connection, pulls)
+            usage.add_traffic(connection, self._clock(), traffic)
+
+        await self._index.write(unit, durable=False)
+
+    async def traffic(self, seconds: float) -> dict[int, dict[str, int]]:
+        """What was served in each hour of the last `seconds`, by the hour's number since the epoch."""
+        since = self._clock() - seconds
+        return await self._index.read(lambda connection: usage.traffic_since(connection, since))
+
+    async def stored(self) -> Stored:
+        """How much is kept, and how much is referred to."""
+        return await self._index.read(browse.stored)
+
+    async def catch_up(self) -> None:
+        """Describe the images that came before there were descriptions, a few at a time."""
+        while await self._index.write(
+            lambda connection: description.catch_up(connection, self._content), durable=False
+        ):
+            pass

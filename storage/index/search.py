@@ -1,0 +1,123 @@
+"""Finding repositories by what is said of them: their names, their tags, the labels and platforms of their images.
+
+Every word has to be found somewhere, wherever that is. How well a repository fits is how well its words do, and a name
+counts before anything else; of equals, what is pulled more comes first.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    FromClause,
+    Select,
+    Subquery,
+    TableClause,
+    case,
+    column,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    table,
+    union_all,
+)
+
+from ocispec.names import RepositoryName
+from storage.index.schema import repositories, search_texts, tags
+from storage.repository import Repository
+from storage.views import Hit, Order
+
+# The full-text indexes know a word by its trigrams; shorter ones are looked for at the beginnings of names.
+_SHORTEST = 3
+# Of what fits besides names, so many are looked at: a word that fits more says next to nothing.
+_TEXTS = 5000
+
+# How far a repository is from a word: 0 and up for names, by how much of the name the word is.
+_WHOLE, _LAST, _BEGINNING, _WITHIN, _ELSEWHERE = range(5)
+
+_DESCRIPTION = "org.opencontainers.image.description="
+
+_names = table("search_names", column("rowid"), column("search_names"))
+_texts = table("search_index", column("rowid"), column("search_index"))
+_path = repositories.c.path
+
+
+def find(
+    connection: Connection,
+    words: Sequence[str],
+    limit: int,
+    offset: int = 0,
+    is_shown: Callable[[Repository], bool] = lambda _: True,
+    order: Order = Order.FITTING,
+) -> tuple[list[Hit], int]:
+    """The repositories that fit all `words` (without any: all) and are shown, and how many there are."""
+    fits = [_fitting(word, f"fit{n}") for n, word in enumerate(words)]
+    source: FromClause = repositories
+    for fit in fits:
+        source = source.join(fit, fit.c.id == repositories.c.id)
+    r = repositories.c
+    statement = select(r.id, r.name, r.upstream).select_from(source).order_by(*_order(order, fits), _path)
+    # All of them, since they have to be counted and put in order anyway: SQLite's window functions take twice as long.
+    found = [id for id, name, upstream in connection.execute(statement) if is_shown(Repository(name, upstream))]
+    page = found[offset : offset + limit]
+    hits = _hits(connection, page)
+    return [hits[id] for id in page], len(found)
+
+
+def _hits(connection: Connection, ids: Sequence[int]) -> dict[int, Hit]:
+    r, said = repositories.c, search_texts.c
+    count = select(func.count()).select_from(tags).where(tags.c.repository_id == r.id).scalar_subquery()
+    description = (
+        select(func.max(said.text))
+        .where(said.repository_id == r.id, said.kind == "label")
+        .where(said.text >= _DESCRIPTION, said.text < _DESCRIPTION + "\U0010ffff")
+        .scalar_subquery()
+    )
+    statement = select(r.id, r.upstream, r.name, count, r.pulls, r.last_pulled_at, description).where(r.id.in_(ids))
+    return {
+        id: Hit(Repository(RepositoryName(name), upstream), tagged, pulls, at, (text or "").removeprefix(_DESCRIPTION))
+        for id, upstream, name, tagged, pulls, at, text in connection.execute(statement)
+    }
+
+
+def _order(order: Order, fits: Sequence[Subquery]) -> list[ColumnElement[Any]]:
+    match order:
+        case Order.RECENT:
+            return [repositories.c.last_pulled_at.desc().nulls_last()]
+        case Order.PULLS:
+            return [repositories.c.pulls.desc()]
+        case Order.FITTING if fits:
+            distance = sum((fit.c.distance for fit in fits), literal(0))
+            return [distance, repositories.c.pulls.desc(), func.length(_path)]
+        case _:
+            return []  # by name, as all of them do in the end
+
+
+def _matching(index: TableClause, name: str, word: str) -> Select[tuple[int]]:
+    """The rows of a full-text index that have the word, as a phrase: nothing in it means anything to FTS5
+    (sqlite.org/fts5.html, "FTS5 Strings")."""
+    quoted = word.replace('"', '""').replace("\0", " ")
+    return select(index.c.rowid).where(index.c[name].op("MATCH")(f'"{quoted}"'))
+
+
+def _fitting(word: str, name: str) -> Subquery:
+    """Each repository that fits a word, with its distance from it."""
+    begins = or_(_path.startswith(word, autoescape=True), _path.contains(f"/{word}", autoescape=True))
+    distance = case(
+        (or_(_path == word, repositories.c.name == word), _WHOLE),
+        (_path.endswith(f"/{word}", autoescape=True), _LAST),
+        (begins, _BEGINNING),
+        else_=_WITHIN,
+    )
+    hits = select(repositories.c.id, distance.label("distance"))
+    if len(word) < _SHORTEST:
+        return hits.where(begins).subquery(name)
+    by_name = hits.where(repositories.c.id.in_(_matching(_names, "search_names", word)))
+    by_text = select(search_texts.c.repository_id, literal_column(str(_ELSEWHERE))).where(
+        search_texts.c.id.in_(_matching(_texts, "search_index", word).limit(_TEXTS))
+    )
+    both = union_all(by_name, by_text).subquery()
+    return select(both.c.id, func.min(both.c.distance).label("distance")).group_by(both.c.id).subquery(name)

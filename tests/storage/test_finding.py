@@ -1,0 +1,263 @@
+"""What people find: in step with what is there, whatever they type."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection
+
+from ocispec.digest import Digest
+from ocispec.media_types import OCI_IMAGE, OCI_INDEX
+from ocispec.names import RepositoryName, Tag
+from ocispec.pagination import Page
+from storage.index import repositories, search
+from storage.index.engine import sqlite_module, write_engine
+from storage.index.migrate import upgrade
+from storage.repository import Repository
+from storage.store import Store, open_store
+from storage.views import Pulls
+from tests.conftest import Clock
+from tests.storage.samples import APP, LATEST, NGINX, WEB, Document, document, put_blob, put_manifest, query
+
+CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+LAYER = b"a layer that several images share"
+
+
+def config_of(architecture: str = "amd64", **labels: str) -> bytes:
+    value = {
+        "os": "linux",
+        "architecture": architecture,
+        "created": "2026-01-02T03:04:05Z",
+        "config": {"Labels": labels},
+    }
+    return json.dumps(value).encode()
+
+
+def image_of(config: bytes, *layers: bytes, **more: object) -> Document:
+    def entry(kind: str, data: bytes) -> dict[str, object]:
+        return {"mediaType": kind, "digest": str(Digest.of(data)), "size": len(data)}
+
+    below = [entry("application/vnd.oci.image.layer.v1.tar", layer) for layer in layers]
+    return document({"mediaType": OCI_IMAGE, "config": entry(CONFIG_TYPE, config), "layers": below, **more})
+
+
+async def put_image(store: Store, repository: Repository, config: bytes, *tags: str, **more: object) -> Document:
+    for data in (config, LAYER):
+        await put_blob(store, repository, data)
+    image = image_of(config, LAYER, **more)
+    await put_manifest(store, repository, image, *tags, sparse=False)
+    return image
+
+
+async def found(store: Store, words: str) -> list[str]:
+    hits, total = await store.finding.search(words, 100)
+    assert total == len(hits)
+    return [hit.repository.path for hit in hits]
+
+
+async def test_by_name(store: Store) -> None:
+    for repository in (APP, WEB, NGINX):
+        await put_blob(store, repository, LAYER)
+    assert await found(store, "nginx") == ["docker.io/library/nginx"]
+    assert await found(store, "GIN") == ["docker.io/library/nginx"]
+    assert await found(store, "team") == ["team/app", "team/web"]
+    assert await found(store, "team ap") == ["team/app"]
+    assert await found(store, "te") == ["team/app", "team/web"]
+    assert await found(store, "am") == []
+    assert await found(store, "") == ["docker.io/library/nginx", "team/app", "team/web"]
+
+
+async def test_by_tag_as_long_as_it_is_there(store: Store) -> None:
+    image = await put_image(store, APP, config_of(), "1.27-bookworm", "latest")
+    assert await found(store, "bookworm") == ["team/app"]
+    assert await found(store, "app 1.27") == ["team/app"]
+    await store.manifests.delete_tag(APP, Tag("1.27-bookworm"))
+    assert await found(store, "bookworm") == []
+    await store.manifests.delete(APP, image.digest)
+    assert await found(store, "latest") == []
+
+
+async def test_by_what_the_config_says_whichever_comes_first(store: Store) -> None:
+    config = config_of("riscv64", vendor="Acme")
+    await put_manifest(store, APP, image_of(config, LAYER))
+    assert await found(store, "acme") == []
+    await put_blob(store, APP, config)
+    await put_image(store, WEB, config)
+    assert await found(store, "acme") == ["team/app", "team/web"]
+    assert await found(store, "linux/riscv64") == ["team/app", "team/web"]
+    assert await found(store, "vendor=acme web") == ["team/web"]
+
+
+async def test_a_config_that_only_another_repository_has_tells_nothing(store: Store) -> None:
+    config = config_of(secret="of-web-alone")
+    await put_image(store, WEB, config)
+    await put_manifest(store, APP, image_of(config, LAYER))
+    assert await found(store, "of-web-alone") == ["team/web"]
+
+
+async def test_by_annotations_and_the_platforms_of_an_index(store: Store) -> None:
+    child = {"mediaType": OCI_IMAGE, "digest": str(Digest.of(b"child")), "size": 5}
+    entries = [{**child, "platform": {"os": "linux", "architecture": "s390x"}}]
+    index = document({"mediaType": OCI_INDEX, "manifests": entries, "annotations": {"title": "Mainframe"}})
+    await put_manifest(store, APP, index, "latest")
+    assert await found(store, "mainframe") == ["team/app"]
+    assert await found(store, "s390x") == ["team/app"]
+    (tag,), more = await store.finding.tags(APP, Page())
+    assert (tag.name, tag.digest, tag.platforms, more) == (LATEST, index.digest, ("linux/s390x",), False)
+
+
+async def test_a_text_goes_with_the_last_manifest_that_says_it(store: Store) -> None:
+    first = await put_image(store, APP, config_of(vendor="Acme"), "1")
+    second = await put_image(store, APP, config_of(vendor="Acme", second="yes"), "2")
+    await store.manifests.delete(APP, first.digest)
+    assert await found(store, "vendor=acme") == ["team/app"]
+    await store.manifests.delete(APP, second.digest)
+    assert await found(store, "vendor=acme") == []
+    assert await query(store, "SELECT count(*) FROM search_texts") == [(0,)]
+    assert await query(store, "SELECT count(*) FROM search_sources") == [(0,)]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [b"not json", b"[1]", b"\xff", b'{"config": [], "history": {}, "os": 7}', b'{"x": "\\ud800"}', b"[" * 10**5],
+)
+async def test_a_config_that_cannot_be_read_is_looked_at_once(store: Store, config: bytes) -> None:
+    await put_image(store, APP, config, "latest")
+    assert await found(store, "app") == ["team/app"]
+    assert await query(store, "SELECT platform, created FROM images") == [(None, None)]
+    await store.finding.catch_up()
+    assert await query(store, "SELECT count(*) FROM images") == [(1,)]
+
+
+@pytest.fixture(scope="module")
+def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]:
+    """Of an index with one repository, app."""
+    path = tmp_path_factory.mktemp("search") / "index.sqlite"
+    upgrade(path, sqlite_module())
+    engine = write_engine(path, sqlite_module())
+    with engine.connect() as connection:
+        repositories.ensure(connection, Repository(RepositoryName("app")), 0.0)
+        yield connection
+    engine.dispose()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(words=st.lists(st.text() | st.text(alphabet="\"*^:(){}-+%_\\' \0ANDORNEAR"), max_size=8))
+def test_whatever_is_typed_means_only_itself(connection: Connection, words: list[str]) -> None:
+    hits, total = search.find(connection, words, 10)
+    assert len(hits) == total
+    if hits:
+        assert all(word.lower() in "app" for word in words)
+
+
+async def test_no_query_breaks_it(store: Store) -> None:
+    await put_image(store, APP, config_of(vendor="Acme"), "latest")
+    for words in (
+        '"',
+        '""',
+        '" OR "',
+        "a" * 10_000,
+        "NEAR(a b)",
+        "name:app",
+        "app*",
+        "^app",
+        "-app",
+        "app\0",
+        "%",
+        "_",
+        "\\",
+    ):
+        await store.finding.search(words, 10)
+    assert await found(store, "%%%") == []
+    assert await found(store, "___") == []
+    assert await found(store, "a_p") == []
+
+
+async def test_whole_names_come_first_then_what_is_pulled_most(store: Store, clock: Clock) -> None:
+    names = ["team/redis-tools", "redis", "cache/redis", "bored/redishes", "team/other"]
+    for name in names:
+        await put_image(store, Repository(RepositoryName(name)), config_of(), "redis" if "other" in name else "latest")
+    assert await found(store, "redis") == ["redis", "cache/redis", "bored/redishes", "team/redis-tools", "team/other"]
+    popular = Repository(RepositoryName("team/redis-tools"))
+    (tag,), _ = await store.finding.tags(popular, Page())
+    await store.finding.record([Pulls(popular, tag.digest, 7, clock())], {})
+    assert (await found(store, "redis"))[2:4] == ["team/redis-tools", "bored/redishes"]
+
+
+async def test_pulls_are_added_up_and_the_last_one_counts(store: Store, clock: Clock) -> None:
+    image = await put_image(store, APP, config_of(), "latest")
+    gone = Digest.of(b"gone")
+    await store.finding.record([Pulls(APP, image.digest, 2, 100.0), Pulls(APP, gone, 5, 100.0)], {})
+    await store.finding.record([Pulls(APP, image.digest, 1, 90.0)], {})
+    (tag,), _ = await store.finding.tags(APP, Page())
+    assert (tag.pulls, tag.last_pulled_at) == (3, 100.0)
+    facts = await store.finding.repository(APP)
+    assert facts is not None
+    assert (facts.pulls, facts.last_pulled_at, facts.tags) == (8, 100.0, 1)
+
+
+async def test_traffic_by_the_hour(store: Store, clock: Clock) -> None:
+    await store.finding.record([], {"hit": 2, "sent": 1000, "miss": 0})
+    await store.finding.record([], {"hit": 1})
+    clock.advance(3600)
+    await store.finding.record([], {"miss": 4})
+    assert list((await store.finding.traffic(7200)).values()) == [{"hit": 3, "sent": 1000}, {"miss": 4}]
+    assert list((await store.finding.traffic(0)).values()) == [{"miss": 4}]
+
+
+async def test_the_size_of_an_image_counts_what_its_platforms_share_once(store: Store) -> None:
+    one, other = config_of("amd64"), config_of("arm64")
+    images = [await put_image(store, APP, one), await put_image(store, APP, other)]
+    entries = [
+        {
+            "mediaType": OCI_IMAGE,
+            "digest": str(image.digest),
+            "size": len(image.body),
+            "platform": {"os": "linux", "architecture": arch},
+        }
+        for image, arch in zip(images, ("amd64", "arm64"), strict=True)
+    ]
+    await put_manifest(store, APP, document({"mediaType": OCI_INDEX, "manifests": entries}), "latest")
+    await store.manifests.push(APP, images[0].digest, images[0].body, images[0].manifest, [Tag("one")], sparse=False)
+    (whole, single), _ = await store.finding.tags(APP, Page())
+    assert (whole.size, whole.platforms) == (len(one) + len(other) + len(LAYER), ("linux/amd64", "linux/arm64"))
+    assert (single.size, single.platforms) == (len(one) + len(LAYER), ("linux/amd64",))
+
+
+async def test_who_shares_a_layer(store: Store) -> None:
+    for repository in (APP, WEB, NGINX):
+        await put_blob(store, repository, LAYER)
+    await put_blob(store, APP, b"mine")
+    shared = await store.finding.sharing([Digest.of(LAYER), Digest.of(b"mine"), Digest.of(b"nobody's")])
+    assert [(one.count, one.repositories) for one in shared.values()] == [(3, (NGINX, APP, WEB)), (1, (APP,)), (0, ())]
+
+
+async def test_history_in_pages(store: Store) -> None:
+    first = await put_image(store, APP, config_of("amd64"), "latest", "1")
+    second = await put_image(store, APP, config_of("arm64"), "latest")
+    await store.manifests.delete_tag(APP, LATEST)
+    moves = await store.finding.history(APP, LATEST, 10)
+    assert [(move.before, move.after, move.cause) for move in moves] == [
+        (second.digest, None, "delete"),
+        (first.digest, second.digest, "push"),
+        (None, first.digest, "push"),
+    ]
+    assert await store.finding.history(APP, LATEST, 10, before=moves[0].id) == moves[1:]
+    assert len(await store.finding.history(APP, None, 10)) == 4
+    assert await store.finding.history(WEB, None, 10) == []
+
+
+async def test_what_came_before_there_were_descriptions(tmp_path: Path) -> None:
+    async with open_store(tmp_path / "store") as store:
+        await put_image(store, APP, config_of(vendor="Acme"), "latest")
+        await store.finding._index.write(
+            lambda connection: [
+                connection.exec_driver_sql(f"DELETE FROM {table}") for table in ("images", "search_sources")
+            ]
+        )
+        assert await found(store, "acme") == []
+        await store.finding.catch_up()
+        assert await found(store, "acme") == ["team/app"]
