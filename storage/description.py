@@ -23,11 +23,14 @@ def blob_came(connection: Connection, content: Content, repository_id: int, blob
     _describe(connection, content, images.with_config(connection, repository_id, blob))
 
 
-def catch_up(connection: Connection, content: Content, limit: int = 100) -> int:
-    """Describe images that an earlier version left undescribed, as many as `limit`; how many there were."""
-    found = images.some(connection, limit)
-    _describe(connection, content, found)
-    return len(found)
+def is_behind(connection: Connection) -> bool:
+    """Whether there is any that an earlier version left undescribed."""
+    return bool(images.some(connection, 1))
+
+
+def catch_up(connection: Connection, content: Content, limit: int = 100) -> None:
+    """Describe some of these."""
+    _describe(connection, content, images.some(connection, limit))
 
 
 def _describe(connection: Connection, content: Content, found: Iterable[Undescribed]) -> None:

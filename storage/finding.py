@@ -81,7 +81,5 @@ class Finding:
 
     async def catch_up(self) -> None:
         """Describe the images that came before there were descriptions, a few at a time."""
-        while await self._index.write(
-            lambda connection: description.catch_up(connection, self._content), durable=False
-        ):
-            pass
+        while await self._index.read(description.is_behind):
+            await self._index.write(lambda connection: description.catch_up(connection, self._content), durable=False)

@@ -11,18 +11,22 @@ _EVERY_SECONDS = 600.0
 
 
 class Sweeper:
-    """A background task: once after a crash, then every ten minutes."""
+    """A background task: once after a crash, then every ten minutes. At the start it also describes what an earlier
+    version has left undescribed."""
 
     def __init__(self, store: Store, upload_ttl: float) -> None:
         self._store, self._upload_ttl = store, upload_ttl
 
     async def run(self) -> None:
         """Until cancelled."""
-        stray = self._store.was_killed
+        stray, described = self._store.was_killed, False
         while True:
             try:
                 await self.sweep(stray=stray)
                 stray = False
+                if not described:
+                    await self._store.finding.catch_up()
+                    described = True
             except StorageError as error:
                 log.error("cannot tidy up the store", extra={"reason": str(error)})
             except Exception:

@@ -26,9 +26,11 @@ METHODS = {
     "/healthz": {"GET", "HEAD"},
     "/readyz": {"GET", "HEAD"},
     "/metrics": {"GET", "HEAD"},
+    "/v1/search": {"GET", "HEAD"},
+    "/": {"GET", "HEAD"},
+    "/repositories": {"GET", "HEAD"},
 }
 UNKNOWN = [
-    "/",
     "/v1/",
     "/v3/",
     "/v2//",

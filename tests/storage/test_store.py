@@ -19,6 +19,7 @@ from ocispec.pagination import Page
 from storage.errors import StorageError, StoreFull, StoreInUse, StoreUnavailable, StoreUnusable
 from storage.index import facts
 from storage.index.engine import sqlite_module
+from storage.index.migrate import HEAD
 from storage.layout import Layout
 from storage.repository import Repository
 from storage.store import Store, migrate_store, open_store
@@ -214,7 +215,7 @@ async def test_an_index_of_a_newer_server_is_refused_and_left_alone(root: Path) 
         await put_blob(store, APP, DATA)
     change(root, "UPDATE alembic_version SET version_num = '9999'")
     assert "9999" in await refused(root)
-    change(root, "UPDATE alembic_version SET version_num = '0001'")
+    change(root, f"UPDATE alembic_version SET version_num = '{HEAD}'")
     async with open_store(root) as store:
         assert await get_blob(store, APP, DIGEST) == DATA
 
