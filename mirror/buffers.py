@@ -1,6 +1,6 @@
 """How much of a body waits in memory for the disk: a lot for one, little for each of many."""
 
-# What all bodies together may ask for, and the least that one gets.
+# What all bodies of an upstream together may ask for, or all that are pushed; and the least that one gets.
 _TOTAL = 4 * 2**20
 LEAST = 2**16
 

@@ -1,4 +1,4 @@
-"""Requests to one endpoint of an upstream: its turn, its redirects, its challenges. The only aiohttp client here.
+"""Requests to one endpoint of an upstream: its turn, its redirects, its challenges.
 
 Redirects are followed by our own loop, which sends credentials to the upstream's own origin only and looks at every
 address before it connects (mirror/upstream/trust.py has the rules). An error's text never carries a URL: those of
