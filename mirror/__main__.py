@@ -49,7 +49,7 @@ def serve(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """
     import asyncio
 
-    from mirror import app, logs
+    from mirror import logs, serving
     from mirror.commands.client import naming_the_holder
     from mirror.config import load_config
 
@@ -58,7 +58,7 @@ def serve(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     logs.configure(loaded.log, outlet)
     try:
         with naming_the_holder(loaded.storage.root):
-            asyncio.run(app.serve(loaded, outlet, _announcing(as_json)))
+            asyncio.run(serving.serve(loaded, outlet, _announcing(as_json)))
     finally:
         outlet.close()
 

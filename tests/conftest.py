@@ -20,7 +20,7 @@ from aiohttp import ClientSession, ClientTimeout, DummyCookieJar, web
 from blockbuster import BlockBuster, BlockBusterFunction, BlockingError, blockbuster
 from multidict import CIMultiDictProxy
 
-from mirror import app as composition
+from mirror import app, serving
 from mirror.config import Config
 from mirror.http.keys import SERVICES
 from mirror.usage import Usage
@@ -254,7 +254,7 @@ def config_for(hub: FakeHub, root: Path, **sections: Any) -> Config:
 async def running(config: Config, clock: Callable[[], float]) -> AsyncIterator[RunningMirror]:
     """Serve `config` as the program does, by the test's clock."""
     applications: list[web.Application] = []
-    original = composition.build
+    original = app.build
 
     @asynccontextmanager
     async def build(config: Config) -> AsyncIterator[web.Application]:
@@ -263,8 +263,8 @@ async def running(config: Config, clock: Callable[[], float]) -> AsyncIterator[R
             yield application
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(composition, "build", build)
-        server = composition.serving(config)
+        patch.setattr(serving, "build", build)
+        server = serving.serving(config)
         url = await server.__aenter__()
     try:
         # A test that hangs should say where, long before the suite's own limit ends it.

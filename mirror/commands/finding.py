@@ -28,7 +28,9 @@ def search(
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Look for repositories: those that are here, and what the upstreams' own search finds.
+    """Look for repositories, here and upstream.
+
+    Upstream by the upstreams' own search.
 
     Exits 1 if there are none; 3 if no server could say.
 
@@ -47,7 +49,7 @@ def ls(
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """List the repositories that are here, or the tags of one.
+    """List the repositories that are here, or tags.
 
     Exits 1 if there is no such repository; 3 if no server could say.
 
@@ -69,7 +71,9 @@ def inspect(
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """What an image is made of: its platforms or its layers, how they were made and who shares them, and its config.
+    """What an image is made of, and how.
+
+    Its platforms; or its layers, how they were made and who shares them, and its config.
 
     Exits 1 if it is not here; 3 if no server could say.
 
@@ -92,7 +96,9 @@ def history(
     server: ServerOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """How tags moved: when, by what, from which manifest to which. The last move comes first.
+    """How tags moved, the last move first.
+
+    When, by what, from which manifest to which.
 
     Exits 1 if there are none; 3 if no server could say.
 

@@ -11,7 +11,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.typedefs import Handler
 
 from mirror.control.keys import LOCAL
-from mirror.http.pages import SEC_FETCH_SITE, host_of, is_loopback
+from mirror.http.browsers import SEC_FETCH_SITE, host_of, is_loopback
 from ocispec.errors import Denied, RequestInvalid
 
 # What browsers add by themselves to what a page sends, and proxies to what they hand on.

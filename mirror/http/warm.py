@@ -14,10 +14,10 @@ from functools import lru_cache, partial
 from aiohttp import HttpVersion11, hdrs, web
 
 from mirror.http import reply
+from mirror.http.browsers import of_browser
 from mirror.http.drain import Drain
 from mirror.http.keys import NOTES, Notes, Services
 from mirror.http.middleware import NAMESPACE, SIGNATURE
-from mirror.http.pages import of_browser
 from mirror.pull.manifest import PulledManifest
 from mirror.pull.outcome import Outcome
 from mirror.routing import Place

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mirror.control.guard import is_local
 from mirror.control.keys import COMMANDS
-from mirror.http.pages import is_loopback
+from mirror.http.browsers import is_loopback
 from mirror.pull import schedule
 from tests.conftest import Clock, RunningMirror, Server, config_for, running
 from tests.fakes.faults import Hang

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from mirror import app
+from mirror import serving
 from mirror.config import Config
 
 LINE = "everyone who reaches this server may pull what its accounts may pull"
@@ -24,7 +24,7 @@ async def test_a_start_with_an_account(
     tmp_path: Any, caplog: pytest.LogCaptureFixture, listen: str, upstreams: dict[str, Any], named: list[str] | None
 ) -> None:
     sections = {"server": {"listen": listen}, "storage": {"root": tmp_path / "store"}, "upstreams": upstreams}
-    async with app.serving(Config.model_validate(sections)):
+    async with serving.serving(Config.model_validate(sections)):
         pass
     lines = [record for record in caplog.records if record.getMessage() == LINE]
     assert [vars(line)["upstreams"] for line in lines] == ([] if named is None else [named])
