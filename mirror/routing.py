@@ -60,6 +60,10 @@ class Rules:
     allow: Sequence[str] = ()
     deny: Sequence[str] = ()
 
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self.allow or self.deny)
+
     def admit(self, *names: str) -> bool:
         """Whether a repository may be pulled that goes by these names."""
         allowed = not self.allow or any(matches(name, self.allow) for name in names)
@@ -175,7 +179,12 @@ class Names:
         return stranded, hidden
 
     def shows(self, repository: Repository) -> bool:
-        """Whether a pull can get at this repository, so that it may be listed."""
+        """Whether a pull can get at this repository, so that it may be listed. Quick for most: lists ask for each."""
+        if repository.upstream in self._hosts and not self._rules[repository.upstream]:
+            return True
+        head = repository.name.partition("/")[0]
+        if repository.is_hosted and "." not in head and head not in self._hosts and head != "library":
+            return True
         try:
             place = self.resolve(repository.name, repository.upstream or None)
         except NameUnknown:

@@ -1,6 +1,6 @@
 """What people look for and at: search, repositories, tags and their history, and what was used."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -13,7 +13,7 @@ from storage.content import Content
 from storage.index import blobs, browse, search, usage
 from storage.index.unit import StoreIndex
 from storage.repository import Repository
-from storage.views import Hit, Move, Order, Pulls, RepositoryFacts, Sharing, Stored, TagFacts
+from storage.views import Move, Order, Pulls, RepositoryFacts, Search, Sharing, Stored, TagFacts
 
 # A query of more words is a sentence, and each of them costs.
 _MAX_WORDS = 8
@@ -32,10 +32,13 @@ class Finding:
         offset: int = 0,
         is_shown: Callable[[Repository], bool] = lambda _: True,
         order: Order = Order.FITTING,
-    ) -> tuple[list[Hit], int]:
-        """The repositories that fit every word of the query, and how many there are; see `storage.index.search`."""
+        named: Collection[Repository] = (),
+    ) -> Search:
+        """The repositories that fit every word of the query; see `storage.index.search`."""
         words = query.lower().split()[:_MAX_WORDS]
-        return await self._index.read(lambda connection: search.find(connection, words, limit, offset, is_shown, order))
+        return await self._index.read(
+            lambda connection: search.find(connection, words, limit, offset, is_shown, order, named)
+        )
 
     async def repository(self, repository: Repository) -> RepositoryFacts | None:
         return await self._index.read(lambda connection: browse.repository_facts(connection, repository))

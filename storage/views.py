@@ -1,5 +1,6 @@
 """What people are shown of the store. Times are seconds since the epoch, sizes bytes."""
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -26,6 +27,15 @@ class Hit:
     pulls: int
     last_pulled_at: float | None
     description: str
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """A page of what was found, and how many there are. `named` are those that were asked about by name, and fit."""
+
+    hits: Sequence[Hit]
+    total: int
+    named: Collection[Repository]
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,9 @@ async def repositories(request: web.Request) -> web.StreamResponse:
     """Those that fit `q`, from the upstream `from` (or `hosted`), in an `order`."""
     query, source = request.query.get("q", ""), request.query.get("from")
     limit, offset = _limit(request), _number(request, "offset", 0)
-    found, total = await _commands(request).browse.search(query, limit, offset, source, _order(request))
-    following = {"offset": offset + limit} if offset + len(found) < total else None
-    return _list(request, {"total": total, "repositories": [views.hit(one) for one in found]}, following)
+    found = await _commands(request).browse.search(query, limit, offset, source, _order(request))
+    following = {"offset": offset + limit} if offset + len(found.hits) < found.total else None
+    return _list(request, {"total": found.total, "repositories": [views.hit(one) for one in found.hits]}, following)
 
 
 async def search(request: web.Request) -> web.StreamResponse:

@@ -18,7 +18,7 @@ from ocispec.pagination import Page
 from storage.hot import StoredManifest
 from storage.repository import Repository
 from storage.store import Store
-from storage.views import Hit, Move, Order, RepositoryFacts, Sharing, TagFacts
+from storage.views import Move, Order, RepositoryFacts, Search, Sharing, TagFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +71,8 @@ class Browse:
     def __init__(self, store: Store, names: Names, fresh_for: Callable[[Repository, Tag, float | None], float]) -> None:
         self._store, self._names, self._fresh_for = store, names, fresh_for
 
-    async def search(
-        self, query: str, limit: int, offset: int, source: str | None, order: Order
-    ) -> tuple[list[Hit], int]:
-        """The repositories that fit, and how many there are; `source` is an upstream, or `hosted`: what was pushed."""
+    async def search(self, query: str, limit: int, offset: int, source: str | None, order: Order) -> Search:
+        """The repositories that fit; `source` is an upstream, or `hosted`: what was pushed."""
         upstream = "" if source == "hosted" else source
 
         def is_shown(repository: Repository) -> bool:

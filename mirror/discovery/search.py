@@ -12,9 +12,6 @@ from storage.repository import Repository
 from storage.store import Store
 from storage.views import Hit
 
-# Of what is here, so many are put in order with what was found elsewhere; nobody turns more pages than these.
-_MAX_HERE = 500
-
 
 @dataclass(frozen=True, slots=True)
 class Result:
@@ -39,15 +36,17 @@ class Search:
     async def find(self, query: str, limit: int, offset: int) -> tuple[Sequence[Result], int]:
         """What fits, best first: what is here before what is not. And how many there are."""
         query = " ".join(query.split())
-        hits, _ = await self._store.finding.search(query, _MAX_HERE, is_shown=self._names.shows)
-        elsewhere = {
+        said = {
             Repository(self._full(host, hit.name), host): hit
             for host, search in self._searches.items()
             for hit in await search.find(query)
         }
-        found = [self._here(hit, elsewhere.pop(hit.repository, None)) for hit in hits]
-        found += [self._elsewhere(one, hit) for one, hit in elsewhere.items() if self._names.shows(one)]
-        return found[offset : offset + limit], len(found)
+        here = await self._store.finding.search(query, limit, offset, self._names.shows, named=said)
+        found = [self._here(hit, said.get(hit.repository)) for hit in here.hits]
+        rest = [one for one in said if one not in here.named and self._names.shows(one)]
+        start = max(0, offset - here.total)
+        found += [self._elsewhere(one, said[one]) for one in rest[start : start + limit - len(found)]]
+        return found, here.total + len(rest)
 
     def _here(self, hit: Hit, said: SearchHit | None) -> Result:
         name, description = self._name(hit.repository), said.description if said else hit.description

@@ -40,7 +40,7 @@ def page(handler: Handler) -> Handler:
 
 async def overview(request: web.Request) -> web.StreamResponse:
     views, now = _views(request), _views(request).clock()
-    busiest, _ = await views.browse.search("", _BUSIEST, 0, None, Order.PULLS)
+    busiest = await views.browse.search("", _BUSIEST, 0, None, Order.PULLS)
     return views.pages.render(
         "overview.html",
         current="/",
@@ -48,7 +48,7 @@ async def overview(request: web.Request) -> web.StreamResponse:
         stored=await views.finding.stored(),
         chart=chart.traffic(await views.finding.traffic(chart.HOURS * 3600), now),
         downloads=views.downloads.under_way(),
-        busiest=[hit for hit in busiest if hit.pulls],
+        busiest=[hit for hit in busiest.hits if hit.pulls],
         upstreams=[shown.upstream(state, now) for state in views.upstreams.states()],
     )
 
@@ -63,7 +63,7 @@ async def repositories(request: web.Request) -> web.StreamResponse:
     views, query = _views(request), request.query.get("q", "")[:200]
     chosen, order = request.query.get("from", ""), _order(request.query.get("order", ""))
     number = _number(request.query.get("page", "1"))
-    hits, total = await views.browse.search(query, _PAGE, (number - 1) * _PAGE, chosen, order)
+    found = await views.browse.search(query, _PAGE, (number - 1) * _PAGE, chosen, order)
 
     def at(other: int) -> str:
         return f"/repositories?{urlencode({'q': query, 'from': chosen, 'order': order, 'page': other})}"
@@ -75,10 +75,10 @@ async def repositories(request: web.Request) -> web.StreamResponse:
         chosen=chosen,
         order=order,
         hosts=views.hosts,
-        hits=hits,
-        total=total,
+        hits=found.hits,
+        total=found.total,
         previous=at(number - 1) if number > 1 else None,
-        next=at(number + 1) if number * _PAGE < total else None,
+        next=at(number + 1) if number * _PAGE < found.total else None,
     )
 
 

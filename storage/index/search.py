@@ -4,7 +4,7 @@ Every word has to be found somewhere, wherever that is. How well a repository fi
 counts before anything else; of equals, what is pulled more comes first.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -28,7 +28,7 @@ from sqlalchemy import (
 from ocispec.names import RepositoryName
 from storage.index.schema import repositories, search_texts, tags
 from storage.repository import Repository
-from storage.views import Hit, Order
+from storage.views import Hit, Order, Search
 
 # The full-text indexes know a word by its trigrams; shorter ones are looked for at the beginnings of names.
 _SHORTEST = 3
@@ -52,8 +52,9 @@ def find(
     offset: int = 0,
     is_shown: Callable[[Repository], bool] = lambda _: True,
     order: Order = Order.FITTING,
-) -> tuple[list[Hit], int]:
-    """The repositories that fit all `words` (without any: all) and are shown, and how many there are."""
+    named: Collection[Repository] = (),
+) -> Search:
+    """The repositories that fit all `words` (without any: all) and are shown, and which of `named` are among them."""
     fits = [_fitting(word, f"fit{n}") for n, word in enumerate(words)]
     source: FromClause = repositories
     for fit in fits:
@@ -61,10 +62,15 @@ def find(
     r = repositories.c
     statement = select(r.id, r.name, r.upstream).select_from(source).order_by(*_order(order, fits), _path)
     # All of them, since they have to be counted and put in order anyway: SQLite's window functions take twice as long.
-    found = [id for id, name, upstream in connection.execute(statement) if is_shown(Repository(name, upstream))]
-    page = found[offset : offset + limit]
+    found = [
+        (id, repository)
+        for id, name, upstream in connection.execute(statement)
+        if is_shown(repository := Repository(name, upstream))
+    ]
+    page = [id for id, _ in found[offset : offset + limit]]
     hits = _hits(connection, page)
-    return [hits[id] for id in page], len(found)
+    among = {repository for _, repository in found} & set(named) if named else set()
+    return Search([hits[id] for id in page], len(found), among)
 
 
 def _hits(connection: Connection, ids: Sequence[int]) -> dict[int, Hit]:

@@ -53,9 +53,9 @@ async def put_image(store: Store, repository: Repository, config: bytes, *tags: 
 
 
 async def found(store: Store, words: str) -> list[str]:
-    hits, total = await store.finding.search(words, 100)
-    assert total == len(hits)
-    return [hit.repository.path for hit in hits]
+    found = await store.finding.search(words, 100)
+    assert found.total == len(found.hits)
+    return [hit.repository.path for hit in found.hits]
 
 
 async def test_by_name(store: Store) -> None:
@@ -147,9 +147,9 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=st.lists(st.text() | st.text(alphabet="\"*^:(){}-+%_\\' \0ANDORNEAR"), max_size=8))
 def test_whatever_is_typed_means_only_itself(connection: Connection, words: list[str]) -> None:
-    hits, total = search.find(connection, words, 10)
-    assert len(hits) == total
-    if hits:
+    found = search.find(connection, words, 10)
+    assert len(found.hits) == found.total
+    if found.hits:
         assert all(word.lower() in "app" for word in words)
 
 
