@@ -149,6 +149,11 @@ def registry(name: str, folder: Path, upstream: str = "") -> Iterator[Server]:
         yield Server(name, process.pid, port)
 
 
+# Distribution 3 traces every request unless it is told not to, and spends its time on sending that to where nobody
+# listens (its docs/content/about/deploying.md).
+_ENVIRONMENT = {**os.environ, "OTEL_TRACES_EXPORTER": "none"}
+
+
 @contextmanager
 def mirror(folder: Path, upstream: str) -> Iterator[Server]:
     folder.mkdir()
@@ -166,7 +171,9 @@ def _running(
 ) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """A server in a session of its own, its output in files; gone, with all its children, when the block ends."""
     with (folder / "stdout.log").open("wb") as stdout, (folder / "stderr.log").open("wb") as stderr:
-        process = subprocess.Popen(command, cwd=_CHECKOUT, stdout=stdout, stderr=stderr, start_new_session=True)
+        process = subprocess.Popen(
+            command, cwd=_CHECKOUT, env=_ENVIRONMENT, stdout=stdout, stderr=stderr, start_new_session=True
+        )
     try:
         yield process, _wait_until_ready(name, process, folder, ready)
     finally:

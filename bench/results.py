@@ -96,5 +96,7 @@ def _holds(bar: Bar, figure: Spread) -> bool:
             return figure.low == figure.high == bar.limit
         case Kind.RATIO_AT_LEAST:
             return figure.median >= bar.limit
+        case Kind.AT_MOST:
+            return figure.high <= bar.limit  # a ceiling that is broken once does not hold
         case _:
             return figure.median <= bar.limit
