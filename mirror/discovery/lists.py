@@ -127,11 +127,13 @@ class Lists:
     ) -> Referrers:
         """What refers to a manifest. An upstream's repository: what the upstream says, never an empty list of our own.
 
-        (Clients believe an empty list and then do not look for the fallback tag: it would hide every signature.)
+        (Clients believe an empty list and then do not look for the fallback tag: it would hide every signature.) What
+        is hosted, or would be, has always a list, if an empty one: a registry that has this API must not answer 404
+        (distribution-spec, "Listing Referrers").
         Raises NameUnknown, ManifestUnknown where the upstream has no such list, and UpstreamError where it fails and
         nothing that refers to it is cached.
         """
-        repository = self._owner(place)
+        repository = owner(place, self._store.repositories)
         if repository.is_hosted:
             return await self._kept_referrers(repository, subject, artifact_type, after)
         try:
