@@ -133,7 +133,8 @@ class Lists:
         Raises NameUnknown, ManifestUnknown where the upstream has no such list, and UpstreamError where it fails and
         nothing that refers to it is cached.
         """
-        repository = owner(place, self._store.repositories)
+        hides = place.hidden is not None  # by a rule: then it is as if there were nothing
+        repository = self._owner(place) if hides else owner(place, self._store.repositories)
         if repository.is_hosted:
             return await self._kept_referrers(repository, subject, artifact_type, after)
         try:
