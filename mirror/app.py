@@ -86,7 +86,7 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         sweeper = asyncio.create_task(Sweeper(store, config.registry.upload_ttl).run())
         stack.push_async_callback(_cancel, sweeper)
         search, browse = Search(store, names, searches), Browse(store, names, manifest_pulls.fresh_for)
-        usage = owned(Usage(store.finding, lambda: sum(one.state.received for one in upstreams.values()), clock))
+        usage = owned(Usage(store.finding, lambda: sum(one.received for one in upstreams.values()), clock))
         usage.start()
 
         drain = Drain()

@@ -9,8 +9,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from mirror.control import views
-from mirror.control.keys import COMMANDS, Commands
+from mirror.control import parse, views
 from mirror.routing import Place
 from ocispec.errors import PageInvalid, RequestInvalid
 from ocispec.names import RepositoryName, Tag, parse_reference
@@ -25,7 +24,7 @@ async def repositories(request: web.Request) -> web.StreamResponse:
     """Those that fit `q`, from the upstream `from` (or `hosted`), in an `order`."""
     query, source = request.query.get("q", ""), request.query.get("from")
     limit, offset = _limit(request), _number(request, "offset", 0)
-    found = await _commands(request).browse.search(query, limit, offset, source, _order(request))
+    found = await parse.commands(request).browse.search(query, limit, offset, source, _order(request))
     following = {"offset": offset + limit} if offset + len(found.hits) < found.total else None
     return _list(request, {"total": found.total, "repositories": [views.hit(one) for one in found.hits]}, following)
 
@@ -33,19 +32,19 @@ async def repositories(request: web.Request) -> web.StreamResponse:
 async def search(request: web.Request) -> web.StreamResponse:
     """What is here, and what the upstreams' own search finds."""
     limit, offset = _limit(request), _number(request, "offset", 0)
-    found, total = await _commands(request).search.find(request.query.get("q", ""), limit, offset)
+    found, total = await parse.commands(request).search.find(request.query.get("q", ""), limit, offset)
     following = {"offset": offset + limit} if offset + len(found) < total else None
     return _list(request, {"total": total, "results": [views.result(one) for one in found]}, following)
 
 
 async def repository(request: web.Request) -> web.StreamResponse:
-    return web.json_response(views.repository(await _commands(request).browse.repository(_place(request))))
+    return web.json_response(views.repository(await parse.commands(request).browse.repository(_place(request))))
 
 
 async def tags(request: web.Request) -> web.StreamResponse:
     """In lexical order, after `last`."""
     page = Page(_limit(request), request.query.get("last", ""))
-    browse, place = _commands(request).browse, _place(request)
+    browse, place = parse.commands(request).browse, _place(request)
     found, more = await browse.tags(place, page)
     repository = browse.owner(place)
     shown = [views.tag(one, browse.state(repository, one)) for one in found]
@@ -57,7 +56,7 @@ async def history(request: web.Request) -> web.StreamResponse:
     name, limit = request.query.get("tag"), _limit(request)
     before = _number(request, "before", 0) or None
     tag = None if name is None else Tag.parse(name)
-    moves = await _commands(request).browse.history(_place(request), tag, limit + 1, before)
+    moves = await parse.commands(request).browse.history(_place(request), tag, limit + 1, before)
     following = {"before": moves[limit - 1].id} if len(moves) > limit else None
     return _list(request, {"moves": [views.move(one) for one in moves[:limit]]}, following)
 
@@ -65,21 +64,17 @@ async def history(request: web.Request) -> web.StreamResponse:
 async def image(request: web.Request) -> web.StreamResponse:
     """An index or an image, by tag or digest."""
     reference = parse_reference(request.match_info["reference"])
-    return web.json_response(views.image(await _commands(request).browse.image(_place(request), reference)))
+    return web.json_response(views.image(await parse.commands(request).browse.image(_place(request), reference)))
 
 
 async def document(request: web.Request) -> web.StreamResponse:
     """What all of this is, for programs."""
-    return web.Response(body=_commands(request).document, content_type="application/json")
-
-
-def _commands(request: web.Request) -> Commands:
-    return request.app[COMMANDS]
+    return web.Response(body=parse.commands(request).document, content_type="application/json")
 
 
 def _place(request: web.Request) -> Place:
     name = RepositoryName.parse(request.match_info["name"])
-    return _commands(request).names.resolve(name, request.query.get("ns"))
+    return parse.commands(request).names.resolve(name, request.query.get("ns"))
 
 
 def _order(request: web.Request) -> Order:

@@ -41,12 +41,14 @@ def page(handler: Handler) -> Handler:
 async def overview(request: web.Request) -> web.StreamResponse:
     views, now = _views(request), _views(request).clock()
     busiest = await views.browse.search("", _BUSIEST, 0, None, Order.PULLS)
+    hours = await views.finding.traffic(chart.HOURS * 3600)
+    today = {hour: amounts for hour, amounts in hours.items() if hour >= (now - _DAY) // 3600}
     return views.pages.render(
         "overview.html",
         current="/",
-        day=shown.day(await views.finding.traffic(_DAY)),
+        day=shown.day(today),
         stored=await views.finding.stored(),
-        chart=chart.traffic(await views.finding.traffic(chart.HOURS * 3600), now),
+        chart=chart.traffic(hours, now),
         downloads=views.downloads.under_way(),
         busiest=[hit for hit in busiest.hits if hit.pulls],
         upstreams=[shown.upstream(state, now) for state in views.upstreams.states()],

@@ -109,6 +109,11 @@ class UpstreamClient:
         self._one_until = time.monotonic() + _ONE_CONNECTION_SECONDS
 
     @property
+    def received(self) -> int:
+        """Bytes of bodies since the start."""
+        return self._endpoints.received
+
+    @property
     def state(self) -> UpstreamState:
         """How it is doing now."""
         return self._endpoints.state

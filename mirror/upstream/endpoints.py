@@ -62,6 +62,11 @@ class Endpoints:
         return willing and not self._config.offline and self._pace.leaves_room
 
     @property
+    def received(self) -> int:
+        """Bytes of bodies since the start."""
+        return self._pace.received
+
+    @property
     def state(self) -> UpstreamState:
         return UpstreamState(
             host=self._config.host,
@@ -69,7 +74,7 @@ class Endpoints:
             endpoints=tuple(endpoint.state for endpoint in self.all),
             under_way=self._pace.under_way,
             waiting=self._pace.waiting,
-            received=self._pace.received,
+            received=self.received,
             requests=dict(self._record.requests),
             troubles=self._record.troubles,
         )
