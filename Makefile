@@ -56,7 +56,7 @@ conformance: setup  ## the official OCI conformance suite, both versions (needs 
 crash: setup     ## kill -9 the server N times during pushes (make crash N=1000)
 	@$(BIN)/python -m tests.crash --kills $(N)
 
-bench: setup     ## measure against docker-registry and nginx; writes docs/benchmark.* (make bench ROUNDS=3)
+bench: setup     ## measure against docker-registry and nginx; writes docs/benchmark.* (make bench ROUNDS=9)
 	@$(BIN)/python -m bench --rounds $(ROUNDS)
 
 clean:

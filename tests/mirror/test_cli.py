@@ -79,6 +79,17 @@ class Program:
         assert match is not None, (line, (self.folder / "log").read_text())
         return process, match[1]
 
+    async def logged(self, event: str) -> dict[str, object]:
+        """The one line about it, as soon as it is in the file `log`, which is written behind the server's back."""
+
+        def lines() -> list[dict[str, object]]:
+            whole = (self.folder / "log").read_text().rpartition("\n")[0].splitlines()
+            return [line for line in map(json.loads, whole) if line["event"] == event]
+
+        await until(lambda: bool(lines()))
+        (line,) = lines()
+        return line
+
     async def close(self) -> None:
         for process in self._started:
             if process.returncode is None:
@@ -318,10 +329,9 @@ async def test_credential_helper_that_is_not_there(program: Program) -> None:
     assert done.returncode == 0
     assert done.stderr == "warning: upstreams.ghcr: docker-credential-nobodys is not on the PATH\n"
     await program.serve(MIRROR_CONFIG="config.toml")
-    events = [json.loads(line) for line in (program.folder / "log").read_text().splitlines()]
-    (missing,) = [event for event in events if event["event"] == "a credential helper is not on the PATH"]
+    missing = await program.logged("a credential helper is not on the PATH")
     assert (missing["level"], missing["helper"]) == ("warning", "docker-credential-nobodys")
-    (told,) = [event for event in events if event["event"] == "pulling from these upstreams"]
+    told = await program.logged("pulling from these upstreams")
     assert (told["upstreams"], told["default"]) == (["ghcr.io"], None)
 
 
@@ -384,7 +394,7 @@ async def test_second_server_on_a_store(program: Program) -> None:
     process.kill()
     await process.wait()
     process, _ = await program.serve()  # the lock went with the process
-    assert "not closed properly" in (program.folder / "log").read_text()
+    await until(lambda: "not closed properly" in (program.folder / "log").read_text())
 
 
 @pytest.fixture
