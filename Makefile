@@ -8,7 +8,7 @@ ROUNDS ?= 5
 CONFIG ?= $(or $(MIRROR_CONFIG),config.example.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup serve migrate programs test check conformance crash bench clean
+.PHONY: help setup serve migrate programs test check conformance crash bench screenshots clean
 
 help:            ## this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 14
@@ -56,8 +56,12 @@ conformance: setup  ## the official OCI conformance suite, both versions (needs 
 crash: setup     ## kill -9 the server N times during pushes (make crash N=1000)
 	@$(BIN)/python -m tests.crash --kills $(N)
 
-bench: setup     ## measure against docker-registry and nginx; writes docs/benchmark.* (make bench ROUNDS=9)
+bench: setup     ## measure beside docker-registry and nginx; writes docs/benchmark* (make bench ROUNDS=9)
 	@$(BIN)/python -m bench --rounds $(ROUNDS)
+	@$(BIN)/python -m bench.finding
+
+screenshots: setup  ## pictures of the pages, for docs/screenshots (needs Chromium)
+	@SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest -q tests/pages -k screenshots
 
 clean:
 	rm -rf $(VENV) .bench .clients .conformance dist build

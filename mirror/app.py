@@ -82,7 +82,7 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         manifest_pulls = owned(ManifestPulls(store, upstreams, clock))
         blob_pulls = owned(BlobPulls(store, downloads, upstreams, clock))
         prefetch = owned(Prefetch(downloads, upstreams))
-        lists = owned(Lists(store, upstreams, names.shows, clock))
+        lists = owned(Lists(store, upstreams, names.scope, clock))
         sweeper = asyncio.create_task(Sweeper(store, config.registry.upload_ttl).run())
         stack.push_async_callback(_cancel, sweeper)
         search, browse = Search(store, names, searches), Browse(store, names, manifest_pulls.fresh_for)

@@ -10,16 +10,16 @@
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from urllib.parse import urlsplit
 
 from mirror.config import Config
-from mirror.values import DOCKER_HUB, known_host
+from mirror.values import DOCKER_HUB, known_host, names_of_host
 from ocispec.errors import NameUnknown
 from ocispec.image import ImageName
 from ocispec.names import RepositoryName
 from storage.repository import Repository
+from storage.scope import Rules, Scope, matches
 
 _REMEMBERED = 4096
 
@@ -53,34 +53,6 @@ def owner(place: Place, known: Container[Repository]) -> Repository:
     return place.cached
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """Which repositories of an upstream may be pulled: those that match `allow` (or all), and not `deny`."""
-
-    allow: Sequence[str] = ()
-    deny: Sequence[str] = ()
-
-    def __bool__(self) -> bool:
-        """Whether there are any."""
-        return bool(self.allow or self.deny)
-
-    def admit(self, *names: str) -> bool:
-        """Whether a repository may be pulled that goes by these names."""
-        allowed = not self.allow or any(matches(name, self.allow) for name in names)
-        return allowed and not any(matches(name, self.deny) for name in names)
-
-
-def matches(name: str, patterns: Iterable[str]) -> bool:
-    """Whether one of the patterns fits the whole name; `*` stands for anything, slashes included."""
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def spellings(host: str, name: str) -> tuple[str, ...]:
-    """What an upstream's repository goes by in rules: Docker Hub's official images also without their `library/`."""
-    short = name.removeprefix("library/") if host == DOCKER_HUB else name
-    return (name,) if short == name else (name, short)
-
-
 def names_of(config: Config) -> "Names":
     """What names mean where this is the configuration."""
     default = next((upstream.host for upstream in config.upstreams.values() if upstream.default), None)
@@ -92,7 +64,7 @@ def names_of(config: Config) -> "Names":
 class Names:
     """Resolves names. Built from the configured upstreams' hosts and rules, the one that is the default, and the
     patterns of names that may be pushed (any, where there are none). `own` are addresses of this server, which belong
-    into no name."""
+    into no name. `scope` has every repository that some name means."""
 
     def __init__(
         self,
@@ -101,8 +73,9 @@ class Names:
         hosted: Sequence[str] = (),
         own: Container[str] = (),
     ) -> None:
-        self._rules, self._hosts, self._default = upstreams, frozenset(upstreams), default
+        self._hosts, self._default = frozenset(upstreams), default
         self._pushable, self._own = hosted, own
+        self.scope = Scope({"": self._hosted_rules(), **{host: _spelled(host, upstreams[host]) for host in upstreams}})
         # Clients send the same few names over and over; bounded, since they can send any.
         self.read = lru_cache(_REMEMBERED)(self._read)
 
@@ -178,19 +151,6 @@ class Names:
                 hidden[host] += 1
         return stranded, hidden
 
-    def shows(self, repository: Repository) -> bool:
-        """Whether a pull can get at this repository, so that it may be listed. Quick for most: lists ask for each."""
-        if repository.upstream in self._hosts and not self._rules[repository.upstream]:
-            return True
-        head = repository.name.partition("/")[0]
-        if repository.is_hosted and "." not in head and head not in self._hosts and head != "library":
-            return True
-        try:
-            place = self.resolve(repository.name, repository.upstream or None)
-        except NameUnknown:
-            return False
-        return repository in (place.hosted, place.cached)
-
     def _upstream(self, host: str, name: RepositoryName, rest: str) -> Place:
         prefix, _, beyond = rest.partition("/")
         if beyond and known_host(prefix) == host:
@@ -198,7 +158,22 @@ class Names:
         if host == DOCKER_HUB and "/" not in rest:
             rest = f"library/{rest}"
         repository = Repository(RepositoryName(rest), host)
-        if not self._rules[host].admit(*spellings(host, rest)):
+        if not self.scope.rules[host].admit(rest):
             hint = f"the rules of this mirror keep {rest[:100]} of {host} away"
             return Place(name, None, None, hint, hidden=repository)
         return Place(name, None, repository)
+
+    def _hosted_rules(self) -> Rules:
+        """Of what is hosted: names that begin like an upstream's mean the upstream's repository."""
+        taken = [name for host in self._hosts for name in names_of_host(host)]
+        if self._default == DOCKER_HUB:
+            taken.append("library")
+        return Rules(deny=[f"{name}/*" for name in taken])
+
+
+def _spelled(host: str, rules: Rules) -> Rules:
+    """Rules that see one name of a repository, where people may have meant the other one."""
+    if host != DOCKER_HUB:
+        return rules
+    both = ([*patterns, *(f"library/{pattern}" for pattern in patterns)] for patterns in (rules.allow, rules.deny))
+    return Rules(*both)

@@ -23,6 +23,7 @@ _SIZES |= {"kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 _DURATIONS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _QUANTITY = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)\s*([a-z]*)", re.ASCII)
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?", re.ASCII)
+_CLASS = re.compile(r"\[!?([^\[\]!]+)\]")
 _LISTEN = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9a-zA-Z.-]+)):([0-9]{1,5})", re.ASCII)
 
 
@@ -174,7 +175,7 @@ def tag_pattern(value: str, host: str) -> str:
 
 def _unfit(pattern: str) -> str:
     """What of a pattern no repository's name has; nothing where it can fit one."""
-    literal = re.sub(r"\[!?\]?[^\]]*\]", "x", pattern)
+    literal = _CLASS.sub("x", pattern)
     if re.search(r"[A-Z]", pattern):
         return "names of repositories are in lower case"
     if ":" in literal:
@@ -183,12 +184,19 @@ def _unfit(pattern: str) -> str:
         return "names begin and end without a slash, and have no two in a row"
     if re.search(r"[\[\]!]", literal):
         return "the brackets do not match"
+    if any(first > last for inside in _CLASS.findall(pattern) for first, last in re.findall(r"(.)-(.)", inside)):
+        return "a range in brackets runs backwards"
     return ""
 
 
 def known_host(host: str) -> str:
     """The one name that an upstream has here, for whatever clients call it."""
     return _ALIASES.get(host.lower(), host.lower())
+
+
+def names_of_host(host: str) -> tuple[str, ...]:
+    """Everything that clients call an upstream."""
+    return (host, *(alias for alias, known in _ALIASES.items() if known == host))
 
 
 def parse_image(value: object) -> ImageName:

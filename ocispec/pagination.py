@@ -9,7 +9,7 @@ from ocispec.errors import PageInvalid
 
 # Larger pages are cut, not refused: Renovate and others ask for 10,000.
 MAX_PAGE = 1000
-# int() takes Arabic digits, spaces, signs and underscores; a page number has none of them.
+# int() takes Arabic digits, spaces, signs and underscores; a number in a query has none of them.
 _NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 _LINK = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?', re.ASCII | re.IGNORECASE)
 
@@ -22,13 +22,19 @@ class Page:
     last: str = ""
 
 
+def whole_number(text: str) -> int | None:
+    """What a query says, if it is a plain whole number of up to nine digits."""
+    return int(text) if _NUMBER.fullmatch(text) else None
+
+
 def parse_page(n: str | None, last: str | None) -> Page:
     """Read the query; raises PageInvalid where `n` is not a plain whole number."""
     if n is None:
         return Page(last=last or "")
-    if _NUMBER.fullmatch(n) is None:
+    limit = whole_number(n)
+    if limit is None:
         raise PageInvalid(detail={"n": n[:20]})
-    return Page(min(int(n), MAX_PAGE), last or "")
+    return Page(min(limit, MAX_PAGE), last or "")
 
 
 def next_link(path: str, page: Page, entries: Sequence[str], *, more: bool) -> str | None:

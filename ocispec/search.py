@@ -11,11 +11,11 @@ from dataclasses import dataclass
 
 from ocispec.errors import NameInvalid, RequestInvalid
 from ocispec.names import RepositoryName
+from ocispec.pagination import whole_number
 
 # `docker search --limit` takes 1 to 100, and sends 25 without it.
 USUAL_PAGE, MAX_PAGE = 25, 100
 _MAX_TEXT = 400
-_NUMBER = re.compile(r"[0-9]{1,6}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -67,9 +67,10 @@ def parse_number(text: str | None, name: str, usual: int, least: int, most: int)
     """A whole number of the query, no more than `most`; raises RequestInvalid."""
     if text is None:
         return usual
-    if _NUMBER.fullmatch(text) is None or int(text) < least:
+    number = whole_number(text)
+    if number is None or number < least:
         raise RequestInvalid(f"{name}: {text[:20]!r} is not a whole number from {least} on")
-    return min(int(text), most)
+    return min(number, most)
 
 
 def answer(query: str, page: int, size: int, total: int, results: Sequence[dict[str, object]]) -> bytes:

@@ -1,6 +1,6 @@
 """What people look for and at: search, repositories, tags and their history, and what was used."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from sqlalchemy import Connection
 
@@ -13,6 +13,7 @@ from storage.content import Content
 from storage.index import blobs, browse, search, usage
 from storage.index.unit import StoreIndex
 from storage.repository import Repository
+from storage.scope import Scope
 from storage.views import Move, Order, Pulls, RepositoryFacts, Search, Sharing, Stored, TagFacts
 
 # A query of more words is a sentence, and each of them costs.
@@ -28,16 +29,16 @@ class Finding:
     async def search(
         self,
         query: str,
+        scope: Scope,
         limit: int,
         offset: int = 0,
-        is_shown: Callable[[Repository], bool] = lambda _: True,
         order: Order = Order.FITTING,
         named: Collection[Repository] = (),
     ) -> Search:
-        """The repositories that fit every word of the query; see `storage.index.search`."""
+        """The repositories of a scope that fit every word of the query; see `storage.index.search`."""
         words = query.lower().split()[:_MAX_WORDS]
         return await self._index.read(
-            lambda connection: search.find(connection, words, limit, offset, is_shown, order, named)
+            lambda connection: search.find(connection, words, scope, limit, offset, order, named)
         )
 
     async def repository(self, repository: Repository) -> RepositoryFacts | None:
@@ -51,8 +52,8 @@ class Finding:
     ) -> list[Move]:
         return await self._index.read(lambda connection: browse.history(connection, repository, tag, limit, before))
 
-    async def sharing(self, digests: Iterable[Digest]) -> Mapping[Digest, Sharing]:
-        return await self._index.read(lambda connection: browse.sharing(connection, digests))
+    async def sharing(self, digests: Collection[Digest], scope: Scope) -> Mapping[Digest, Sharing]:
+        return await self._index.read(lambda connection: browse.sharing(connection, digests, scope))
 
     async def config(self, repository: Repository, digest: Digest) -> ImageConfig | None:
         """The config of an image, if the repository has it and it can be read."""

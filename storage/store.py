@@ -30,6 +30,7 @@ from storage.index.unit import StoreIndex
 from storage.layout import FORMAT, Layout
 from storage.manifests import Manifests
 from storage.repository import Repository
+from storage.scope import Scope
 from storage.uploads import Uploads
 
 log = logging.getLogger(__name__)
@@ -52,10 +53,9 @@ class Store:
         self.finding = Finding(self.content, index, clock)
         self._index, self._clock = index, clock
 
-    async def catalog(self, page: Page, is_shown: Callable[[Repository], bool]) -> tuple[list[str], bool]:
-        """The paths of repositories after `page.last` in lexical order, and whether more follow. Only those that
-        `is_shown`, which is called in a thread."""
-        return await self._index.read(lambda connection: repositories.paths(connection, page, is_shown))
+    async def catalog(self, page: Page, scope: Scope) -> tuple[list[str], bool]:
+        """The paths of a scope's repositories after `page.last` in lexical order, and whether more follow."""
+        return await self._index.read(lambda connection: repositories.paths(connection, page, scope))
 
     async def load(self) -> None:
         """Read into memory what every request asks for."""

@@ -96,7 +96,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Sharing:
-    """How many repositories have a blob, and the first of them by name."""
+    """How many repositories have a blob, and those that had it first."""
 
     count: int
     repositories: tuple[Repository, ...]

@@ -83,6 +83,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("hour", "what", name="pk_traffic"),
         sqlite_with_rowid=False,
     )
+    op.create_index("ix_tag_history_repository_id", "tag_history", ["repository_id"])
     _create_search()
 
 
@@ -127,6 +128,7 @@ def downgrade() -> None:
         op.execute(f"DROP TRIGGER {name}")
     for table in (*_FULL_TEXT, "search_sources", "search_texts", "traffic", "images"):
         op.execute(f"DROP TABLE {table}")
+    op.drop_index("ix_tag_history_repository_id", "tag_history")
     op.drop_column("manifest_children", "platform")
     for table in ("manifests", "repositories"):
         op.drop_column(table, "last_pulled_at")

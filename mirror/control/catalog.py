@@ -3,7 +3,6 @@
 Every list comes in pages, and names the next one in `next`, as a path that can be asked for.
 """
 
-import re
 from collections.abc import Mapping
 from urllib.parse import urlencode
 
@@ -13,11 +12,10 @@ from mirror.control import parse, views
 from mirror.routing import Place
 from ocispec.errors import PageInvalid, RequestInvalid
 from ocispec.names import RepositoryName, Tag, parse_reference
-from ocispec.pagination import Page
+from ocispec.pagination import Page, whole_number
 from storage.views import Order
 
 _PAGE, _MAX_PAGE = 50, 500
-_NUMBER = re.compile(r"[0-9]{1,9}", re.ASCII)
 
 
 async def repositories(request: web.Request) -> web.StreamResponse:
@@ -96,9 +94,10 @@ def _number(request: web.Request, name: str, otherwise: int) -> int:
     text = request.query.get(name)
     if text is None:
         return otherwise
-    if _NUMBER.fullmatch(text) is None:
+    number = whole_number(text)
+    if number is None:
         raise PageInvalid(detail={name: text[:20]})
-    return int(text)
+    return number
 
 
 def _list(request: web.Request, value: dict[str, object], following: Mapping[str, object] | None) -> web.Response:

@@ -73,12 +73,10 @@ class Browse:
 
     async def search(self, query: str, limit: int, offset: int, source: str | None, order: Order) -> Search:
         """The repositories that fit; `source` is an upstream, or `hosted`: what was pushed."""
-        upstream = "" if source == "hosted" else source
-
-        def is_shown(repository: Repository) -> bool:
-            return (not source or repository.upstream == upstream) and self._names.shows(repository)
-
-        return await self._store.finding.search(query, limit, offset, is_shown, order)
+        scope = self._names.scope
+        if source:
+            scope = scope.only("" if source == "hosted" else source)
+        return await self._store.finding.search(query, scope, limit, offset, order)
 
     def state(self, repository: Repository, tag: TagFacts) -> TagState:
         if repository.is_hosted:
@@ -89,8 +87,11 @@ class Browse:
         return TagState("fresh", left) if left > 0 else TagState("stale")
 
     def owner(self, place: Place) -> Repository:
-        """Whose content is shown under this name; raises NameUnknown."""
-        return owner(place, self._store.repositories)
+        """Which repository is shown under this name. Raises NameUnknown, also where nothing of it is here."""
+        found = owner(place, self._store.repositories)
+        if found not in self._store.repositories:
+            raise NameUnknown(place.hint, detail={"name": place.name})
+        return found
 
     async def repository(self, place: Place) -> RepositoryFacts:
         """Raises NameUnknown."""
@@ -101,11 +102,11 @@ class Browse:
 
     async def tags(self, place: Place, page: Page) -> tuple[list[TagFacts], bool]:
         """A page of tags in lexical order, and whether more follow. Raises NameUnknown."""
-        return await self._store.finding.tags((await self.repository(place)).repository, page)
+        return await self._store.finding.tags(self.owner(place), page)
 
     async def history(self, place: Place, tag: Tag | None, limit: int, before: int | None = None) -> list[Move]:
         """How a tag moved, or all of them, the last move first. Raises NameUnknown."""
-        return await self._store.finding.history((await self.repository(place)).repository, tag, limit, before)
+        return await self._store.finding.history(self.owner(place), tag, limit, before)
 
     async def image(self, place: Place, reference: Reference) -> Image:
         """Raises NameUnknown, ManifestUnknown."""
@@ -126,7 +127,7 @@ class Browse:
         return Image(repository, found, manifest, layers=layers, config=config, referrers=referrers)
 
     async def _layers(self, manifest: Manifest, config: ImageConfig | None) -> list[Layer]:
-        shared = await self._store.finding.sharing(layer.digest for layer in manifest.layers)
+        shared = await self._store.finding.sharing([layer.digest for layer in manifest.layers], self._names.scope)
         steps = _steps(manifest, config)
         return [Layer(layer, shared[layer.digest], step) for layer, step in zip(manifest.layers, steps, strict=True)]
 

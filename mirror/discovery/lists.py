@@ -21,6 +21,7 @@ from ocispec.errors import ManifestUnknown, NameUnknown
 from ocispec.names import Tag
 from ocispec.pagination import Page
 from storage.repository import Repository
+from storage.scope import Scope
 from storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -61,10 +62,10 @@ class Lists:
         self,
         store: Store,
         upstreams: Mapping[str, UpstreamClient],
-        is_shown: Callable[[Repository], bool],
+        scope: Scope,
         clock: Callable[[], float],
     ) -> None:
-        self._store, self._upstreams, self._is_shown = store, upstreams, is_shown
+        self._store, self._upstreams, self._scope = store, upstreams, scope
         self._flights = Flights()
         self._paged: TLRUCache[Repository, Listed] = TLRUCache(
             _MAX_REMEMBERED, lambda _, __, now: now + _PAGING_SECONDS, clock, lambda found: len(found.names)
@@ -120,7 +121,7 @@ class Lists:
 
     async def repositories(self, page: Page) -> Listed:
         """A page of the repositories that can be pulled from, in lexical order."""
-        return Listed(*await self._store.catalog(page, self._is_shown))
+        return Listed(*await self._store.catalog(page, self._scope))
 
     async def referrers(
         self, place: Place, subject: Digest, artifact_type: str | None, after: Digest | None

@@ -41,9 +41,9 @@ class Search:
             for host, search in self._searches.items()
             for hit in await search.find(query)
         }
-        here = await self._store.finding.search(query, limit, offset, self._names.shows, named=said)
+        here = await self._store.finding.search(query, self._names.scope, limit, offset, named=said)
         found = [self._here(hit, said.get(hit.repository)) for hit in here.hits]
-        rest = [one for one in said if one not in here.named and self._names.shows(one)]
+        rest = [one for one in said if one not in here.named and self._names.scope.has(one)]
         start = max(0, offset - here.total)
         found += [self._elsewhere(one, said[one]) for one in rest[start : start + limit - len(found)]]
         return found, here.total + len(rest)

@@ -16,7 +16,7 @@ from mirror.wiring.server import Server
 from ocispec.digest import Digest
 from ocispec.errors import RegistryError
 from ocispec.names import RepositoryName, parse_reference
-from ocispec.pagination import Page
+from ocispec.pagination import Page, whole_number
 from storage.views import Order
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -64,7 +64,7 @@ async def live_downloads(request: web.Request) -> web.StreamResponse:
 async def repositories(request: web.Request) -> web.StreamResponse:
     views, query = _views(request), request.query.get("q", "")[:200]
     chosen, order = request.query.get("from", ""), _order(request.query.get("order", ""))
-    number = _number(request.query.get("page", "1"))
+    number = whole_number(request.query.get("page", "")) or 1
     found = await views.browse.search(query, _PAGE, (number - 1) * _PAGE, chosen, order)
 
     def at(other: int) -> str:
@@ -167,10 +167,6 @@ def _server(request: web.Request) -> Server:
 
 def _order(text: str) -> Order:
     return Order(text) if text in set(Order) else Order.FITTING
-
-
-def _number(text: str) -> int:
-    return max(1, int(text)) if re.fullmatch(r"[0-9]{1,6}", text, re.ASCII) else 1
 
 
 def routes() -> list[web.RouteDef]:

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from mirror.config import Upstream
-from mirror.routing import spellings
+from mirror.values import DOCKER_HUB
 from ocispec.digest import Digest
 from ocispec.names import Reference, RepositoryName, Tag
 from storage.hot import StoredManifest
@@ -40,7 +40,7 @@ class Times:
 
     def _ttl(self, repository: RepositoryName, tag: Tag) -> float:
         """Where the tag points; by the first pattern that fits `repository:tag`."""
-        names = [f"{name}:{tag}" for name in spellings(self._config.host, repository)]
+        names = [f"{name}:{tag}" for name in _spellings(self._config.host, repository)]
         patterns = self._config.tag_ttls.items()
         fitting = (ttl for pattern, ttl in patterns if any(fnmatchcase(name, pattern) for name in names))
         ttl = next(fitting, self._config.tag_ttl)
@@ -114,3 +114,9 @@ class Freshness:
 
 def _is_fallback(tag: str) -> bool:
     return _FALLBACK.fullmatch(tag) is not None
+
+
+def _spellings(host: str, name: str) -> tuple[str, ...]:
+    """What an upstream's repository goes by in patterns: Docker Hub's official images also without their `library/`."""
+    short = name.removeprefix("library/") if host == DOCKER_HUB else name
+    return (name,) if short == name else (name, short)

@@ -3,9 +3,9 @@
 All of it is for people to look at; what a pull is answered with is read elsewhere.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
-from sqlalchemy import Connection, bindparam, func, or_, select
+from sqlalchemy import Connection, bindparam, func, select, union
 
 from ocispec.digest import Digest
 from ocispec.names import RepositoryName, Tag
@@ -21,37 +21,15 @@ from storage.index.schema import (
     tag_history,
     tags,
 )
+from storage.index.scope import within
 from storage.repository import Repository
+from storage.scope import Scope
 from storage.views import Move, RepositoryFacts, Sharing, Stored, TagFacts
 
 # Of those who share a blob, so many are named.
 _NAMED = 20
 # What BuildKit writes of an attestation, which is for no machine.
 _NO_PLATFORM = "unknown/unknown"
-
-_child = manifest_children.c
-_OF_INDEX = select(_child.digest).where(
-    _child.repository_id == bindparam("id"), _child.manifest == bindparam("manifest"), _child.role == "manifest"
-)
-_PARTS = (
-    select(_child.digest, _child.size)
-    .where(_child.repository_id == bindparam("id"), _child.role != "manifest")
-    .where(or_(_child.manifest == bindparam("manifest"), _child.manifest.in_(_OF_INDEX)))
-    .distinct()
-    .subquery()
-)
-_SIZE = select(func.coalesce(func.sum(_PARTS.c.size), 0))
-_PLATFORMS = (
-    select(_child.platform)
-    .where(_child.repository_id == bindparam("id"), _child.manifest == bindparam("manifest"))
-    .where(_child.platform.is_not(None), _child.platform != _NO_PLATFORM)
-    .order_by(_child.position)
-)
-_PLATFORM = select(images.c.platform).where(
-    images.c.repository_id == bindparam("id"),
-    images.c.digest == bindparam("manifest"),
-    images.c.platform.is_not(None),
-)
 
 
 def repository_facts(connection: Connection, repository: Repository) -> RepositoryFacts | None:
@@ -96,19 +74,50 @@ def tag_facts(connection: Connection, repository: Repository, page: Page) -> tup
         .limit(page.limit + 1)
     )
     rows = connection.execute(statement, key(repository)).all()
+    digests = {row.digest for row in rows}
+    id = rows[0].repository_id if rows else 0
+    sizes, platforms = _sizes(connection, id, digests), _platforms(connection, id, digests)
     found = []
-    for name, digest, media_type, kind, updated_at, checked_at, pulls, pulled_at, id in rows[: page.limit]:
-        size, platforms = _extent(connection, id, digest)
-        what = (Tag(name), Digest.parse(digest), media_type, kind, size, platforms)
+    for name, digest, media_type, kind, updated_at, checked_at, pulls, pulled_at, _ in rows[: page.limit]:
+        what = (Tag(name), Digest.parse(digest), media_type, kind, sizes.get(digest, 0), platforms.get(digest, ()))
         found.append(TagFacts(*what, updated_at, checked_at, pulls, pulled_at))
     return found, len(rows) > page.limit
 
 
-def _extent(connection: Connection, repository_id: int, manifest: str) -> tuple[int, tuple[str, ...]]:
-    """Bytes of its configs and layers, each once, and the platforms it is for, each once."""
-    which = {"id": repository_id, "manifest": manifest}
-    platforms = [*connection.execute(_PLATFORMS, which).scalars(), *connection.execute(_PLATFORM, which).scalars()]
-    return connection.execute(_SIZE, which).scalar_one(), tuple(dict.fromkeys(platforms))
+def _sizes(connection: Connection, repository_id: int, tops: Collection[str]) -> dict[str, int]:
+    """Of each manifest, image or index: the bytes of the configs and layers below it, each once."""
+    parts, entries = manifest_children.alias("parts"), manifest_children.alias("entries")
+    own = select(parts.c.manifest.label("top"), parts.c.digest, parts.c.size).where(
+        parts.c.repository_id == repository_id, parts.c.manifest.in_(tops), parts.c.role != "manifest"
+    )
+    below = (
+        select(entries.c.manifest, parts.c.digest, parts.c.size)
+        .join(parts, (parts.c.repository_id == entries.c.repository_id) & (parts.c.manifest == entries.c.digest))
+        .where(entries.c.repository_id == repository_id, entries.c.manifest.in_(tops))
+        .where(entries.c.role == "manifest", parts.c.role != "manifest")
+    )
+    once = union(own, below).subquery()
+    rows = connection.execute(select(once.c.top, func.sum(once.c.size)).group_by(once.c.top))
+    return {row.top: row[1] for row in rows}
+
+
+def _platforms(connection: Connection, repository_id: int, tops: Collection[str]) -> dict[str, tuple[str, ...]]:
+    """Of each manifest: the platforms it is for, as its index or its config says, each once."""
+    child, image = manifest_children.c, images.c
+    entries = (
+        select(child.manifest, child.platform)
+        .where(child.repository_id == repository_id, child.manifest.in_(tops))
+        .where(child.platform.is_not(None), child.platform != _NO_PLATFORM)
+        .order_by(child.manifest, child.position)
+    )
+    own = select(image.digest, image.platform).where(
+        image.repository_id == repository_id, image.digest.in_(tops), image.platform.is_not(None)
+    )
+    found: dict[str, dict[str, None]] = {}
+    for statement in (entries, own):
+        for top, platform in connection.execute(statement):
+            found.setdefault(top, {})[platform] = None
+    return {top: tuple(platforms) for top, platforms in found.items()}
 
 
 def history(
@@ -132,21 +141,28 @@ def history(
     return [Move(id, Tag(name), at, _digest(old), _digest(new), cause) for id, name, at, old, new, cause in rows]
 
 
-def sharing(connection: Connection, digests: Iterable[Digest]) -> dict[Digest, Sharing]:
-    """Who has each of these blobs."""
-    return {digest: _sharing(connection, digest) for digest in dict.fromkeys(digests)}
+def sharing(connection: Connection, digests: Collection[Digest], scope: Scope) -> dict[Digest, Sharing]:
+    """Which repositories of a scope have each of these blobs."""
+    link = repository_blobs.c
+    shared = (
+        select(link.digest, func.count())
+        .join(repositories, repositories.c.id == link.repository_id)
+        .where(link.digest.in_(map(str, digests)), within(scope))
+        .group_by(link.digest)
+    )
+    counts = {row.digest: row[1] for row in connection.execute(shared)}
+    return {one: Sharing(counts.get(str(one), 0), _first(connection, one, scope)) for one in dict.fromkeys(digests)}
 
 
-def _sharing(connection: Connection, digest: Digest) -> Sharing:
+def _first(connection: Connection, digest: Digest, scope: Scope) -> tuple[Repository, ...]:
     statement = (
-        select(repositories.c.name, repositories.c.upstream, func.count().over())
+        select(repositories.c.name, repositories.c.upstream)
         .join(repository_blobs, repository_blobs.c.repository_id == repositories.c.id)
-        .where(repository_blobs.c.digest == str(digest))
-        .order_by(repositories.c.path)
+        .where(repository_blobs.c.digest == str(digest), within(scope))
+        .order_by(repository_blobs.c.repository_id)
         .limit(_NAMED)
     )
-    rows = connection.execute(statement).all()
-    return Sharing(rows[0][2] if rows else 0, tuple(Repository(RepositoryName(name), host) for name, host, _ in rows))
+    return tuple(Repository(RepositoryName(name), host) for name, host in connection.execute(statement))
 
 
 def stored(connection: Connection) -> Stored:

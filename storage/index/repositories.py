@@ -1,16 +1,14 @@
 """Rows of repositories."""
 
-from collections.abc import Callable
-from itertools import islice
-
 from sqlalchemy import Connection, bindparam, insert, select
 
 from ocispec.names import RepositoryName
 from ocispec.pagination import Page
 from storage.index.schema import repositories
+from storage.index.scope import within
 from storage.repository import Repository
+from storage.scope import Scope
 
-_ROWS = 256
 _FIND = select(repositories.c.id).where(
     repositories.c.upstream == bindparam("upstream"), repositories.c.name == bindparam("name")
 )
@@ -36,16 +34,15 @@ def ensure(connection: Connection, repository: Repository, now: float) -> int:
     return int(made[0])
 
 
-def paths(connection: Connection, page: Page, is_shown: Callable[[Repository], bool]) -> tuple[list[str], bool]:
+def paths(connection: Connection, page: Page, scope: Scope) -> tuple[list[str], bool]:
     """The paths that follow `page.last`, in lexical order, and whether more follow; see `Store.catalog`."""
     statement = (
-        select(repositories.c.name, repositories.c.upstream)
-        .where(repositories.c.path > page.last)
+        select(repositories.c.path)
+        .where(repositories.c.path > page.last, within(scope))
         .order_by(repositories.c.path)
+        .limit(page.limit + 1)
     )
-    rows = connection.execute(statement).yield_per(_ROWS)
-    known = (Repository(RepositoryName(name), upstream) for name, upstream in rows)
-    found = list(islice((repository.path for repository in known if is_shown(repository)), page.limit + 1))
+    found = list(connection.execute(statement).scalars())
     return found[: page.limit], len(found) > page.limit
 
 

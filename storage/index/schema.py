@@ -160,6 +160,7 @@ tag_history = Table(
     Column("to_digest", String),
     Column("cause", String, nullable=False),
     Index("ix_tag_history_repository_id_tag_at", "repository_id", "tag", "at"),
+    Index("ix_tag_history_repository_id", "repository_id"),  # with the id: the order in which its tags moved
 )
 
 # How far a session is, is the length of its file; the row says whose it is and since when.

@@ -4,7 +4,7 @@ Every word has to be found somewhere, wherever that is. How well a repository fi
 counts before anything else; of equals, what is pulled more comes first.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -27,7 +27,9 @@ from sqlalchemy import (
 
 from ocispec.names import RepositoryName
 from storage.index.schema import repositories, search_texts, tags
+from storage.index.scope import within
 from storage.repository import Repository
+from storage.scope import Scope
 from storage.views import Hit, Order, Search
 
 # The full-text indexes know a word by its trigrams; shorter ones are looked for at the beginnings of names.
@@ -48,29 +50,39 @@ _path = repositories.c.path
 def find(
     connection: Connection,
     words: Sequence[str],
+    scope: Scope,
     limit: int,
     offset: int = 0,
-    is_shown: Callable[[Repository], bool] = lambda _: True,
     order: Order = Order.FITTING,
     named: Collection[Repository] = (),
 ) -> Search:
-    """The repositories that fit all `words` (without any: all) and are shown, and which of `named` are among them."""
+    """The repositories of a scope that fit all `words` (without any: all), and which of `named` are among them."""
     fits = [_fitting(word, f"fit{n}") for n, word in enumerate(words)]
     source: FromClause = repositories
     for fit in fits:
         source = source.join(fit, fit.c.id == repositories.c.id)
-    r = repositories.c
-    statement = select(r.id, r.name, r.upstream).select_from(source).order_by(*_order(order, fits), _path)
-    # All of them, since they have to be counted and put in order anyway: SQLite's window functions take twice as long.
-    found = [
-        (id, repository)
-        for id, name, upstream in connection.execute(statement)
-        if is_shown(repository := Repository(name, upstream))
-    ]
-    page = [id for id, _ in found[offset : offset + limit]]
+    ids = select(repositories.c.id).select_from(source).where(within(scope)).order_by(*_order(order, fits), _path)
+    among = _among(connection, scope, named)
+    if fits:
+        # All of them, since they are put in order anyway: to count them beside would be to look for them twice.
+        found = connection.execute(ids).scalars().all()
+        page, total = found[offset : offset + limit], len(found)
+        among = {id: among[id] for id in among.keys() & set(found)}
+    else:
+        page = connection.execute(ids.limit(limit).offset(offset)).scalars().all()
+        total = connection.execute(select(func.count()).select_from(repositories).where(within(scope))).scalar_one()
     hits = _hits(connection, page)
-    among = {repository for _, repository in found} & set(named) if named else set()
-    return Search([hits[id] for id in page], len(found), among)
+    return Search([hits[id] for id in page], total, set(among.values()))
+
+
+def _among(connection: Connection, scope: Scope, named: Collection[Repository]) -> dict[int, Repository]:
+    """Those of them that there are, by their ids."""
+    if not named:
+        return {}
+    r, paths = repositories.c, [repository.path for repository in named]
+    rows = connection.execute(select(r.id, r.name, r.upstream).where(r.path.in_(paths), within(scope)))
+    there = ((id, Repository(RepositoryName(name), upstream)) for id, name, upstream in rows)
+    return {id: repository for id, repository in there if repository in named}
 
 
 def _hits(connection: Connection, ids: Sequence[int]) -> dict[int, Hit]:

@@ -21,6 +21,7 @@ from storage.index import migrate, search
 from storage.index.engine import sqlite_module, write_engine
 from storage.index.migrate import HEAD, scripts, upgrade
 from storage.index.schema import metadata
+from tests.storage.samples import EVERYTHING
 
 
 @pytest.fixture
@@ -269,5 +270,5 @@ def test_what_was_there_before_there_was_a_search_is_found(path: Path) -> None:
     assert upgrade(path, sqlite_module())
     with connected(path) as connection:
         for word in ("eam/ap", "bookw"):
-            (hit,) = search.find(connection, [word], 10).hits
+            (hit,) = search.find(connection, [word], EVERYTHING, 10).hits
             assert (hit.repository.path, hit.pulls) == ("team/app", 0)

@@ -284,6 +284,7 @@ HUB_RULES = [
     ("docker.io/*", "*"),
     ("*/app-[0-9]", "*/app-[0-9]"),
     ("[!a]*", "[!a]*"),
+    ("web-app[a-c]", "web-app[a-c]"),
     ("ghcr.io/org/app", "ghcr.io/org/app"),  # not its own host: a mirror behind it may have such names
 ]
 
@@ -311,7 +312,7 @@ UNFIT = [
     "library/*:*",
 ]
 UNFIT += ["https://docker.io/library/alpine", "localhost:5000/alpine", "/library/alpine", "library/", "library//alpine"]
-UNFIT += ["[a", "a]", "!alpine", "docker.io/", "/"]
+UNFIT += ["[a", "a]", "!alpine", "docker.io/", "/", "[]a]", "[b-a]*", "[!9-0]"]
 
 
 @pytest.mark.parametrize("pattern", UNFIT)

@@ -2,11 +2,12 @@
 
 import pytest
 
-from mirror.routing import Names, Place, Rules, owner
+from mirror.routing import Names, Place, owner
 from ocispec.errors import NameUnknown
 from ocispec.image import ImageName
 from ocispec.names import RepositoryName
 from storage.repository import Repository
+from storage.scope import Rules
 
 HUB = "docker.io"
 HOSTS = dict.fromkeys(["docker.io", "ghcr.io", "registry.example.com"], Rules())
@@ -190,13 +191,14 @@ def test_resolve__a_mirror_as_an_upstream_has_other_registries_in_its_names(name
         (cached("org/app", "quay.io"), False),  # no upstream (any more)
         (Repository(name("team/app")), True),
         (Repository(name("bad/app")), True),  # the rules are about what comes from upstreams
+        (Repository(name("index.docker.io/org/app")), False),
         (Repository(name("ghcr.io/org/app")), False),  # pushed before there was such an upstream
         (Repository(name("library/app")), False),
         (Repository(name("quay.io/org/app")), True),
     ],
 )
-def test_shows__what_a_pull_can_get_at(repository: Repository, shown: bool) -> None:
-    assert Names(ONLY_OURS, HUB).shows(repository) is shown
+def test_scope__what_a_pull_can_get_at(repository: Repository, shown: bool) -> None:
+    assert Names(ONLY_OURS, HUB).scope.has(repository) is shown
 
 
 def test_rules__what_they_hide_has_a_name() -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -153,8 +154,8 @@ async def test_an_upstream_that_is_silent(visit: Open, mirror: RunningMirror, hu
 
 
 async def shoot(page: Page, name: str) -> None:
-    """A picture for the docs; of no use to whoever only runs the tests, so it goes where git does not look."""
-    folder = Path(".screenshots")
+    """A picture: for the docs if `make screenshots` wants it, and else where git does not look."""
+    folder = Path(os.environ.get("SCREENSHOTS", ".screenshots"))
     folder.mkdir(exist_ok=True)
     await page.screenshot(path=folder / f"{name}.png", full_page=True)
 

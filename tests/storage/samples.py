@@ -17,12 +17,14 @@ from ocispec.names import RepositoryName, Tag
 from storage.index.unit import StoreIndex
 from storage.layout import Layout
 from storage.repository import Repository
+from storage.scope import Rules, Scope
 from storage.store import Store
 
 APP = Repository(RepositoryName("team/app"))
 WEB = Repository(RepositoryName("team/web"))
 NGINX = Repository(RepositoryName("library/nginx"), "docker.io")
 LATEST = Tag("latest")
+EVERYTHING = Scope({"": Rules(), "docker.io": Rules()})
 
 
 def random_bytes(seed: int | str, size: int = 1000) -> tuple[Digest, bytes]:

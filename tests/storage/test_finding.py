@@ -20,7 +20,18 @@ from storage.repository import Repository
 from storage.store import Store, open_store
 from storage.views import Pulls
 from tests.conftest import Clock
-from tests.storage.samples import APP, LATEST, NGINX, WEB, Document, document, put_blob, put_manifest, query
+from tests.storage.samples import (
+    APP,
+    EVERYTHING,
+    LATEST,
+    NGINX,
+    WEB,
+    Document,
+    document,
+    put_blob,
+    put_manifest,
+    query,
+)
 
 CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
 LAYER = b"a layer that several images share"
@@ -53,7 +64,7 @@ async def put_image(store: Store, repository: Repository, config: bytes, *tags: 
 
 
 async def found(store: Store, words: str) -> list[str]:
-    found = await store.finding.search(words, 100)
+    found = await store.finding.search(words, EVERYTHING, 100)
     assert found.total == len(found.hits)
     return [hit.repository.path for hit in found.hits]
 
@@ -147,7 +158,7 @@ def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Connection]
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(words=st.lists(st.text() | st.text(alphabet="\"*^:(){}-+%_\\' \0ANDORNEAR"), max_size=8))
 def test_whatever_is_typed_means_only_itself(connection: Connection, words: list[str]) -> None:
-    found = search.find(connection, words, 10)
+    found = search.find(connection, words, EVERYTHING, 10)
     assert len(found.hits) == found.total
     if found.hits:
         assert all(word.lower() in "app" for word in words)
@@ -170,7 +181,7 @@ async def test_no_query_breaks_it(store: Store) -> None:
         "_",
         "\\",
     ):
-        await store.finding.search(words, 10)
+        await store.finding.search(words, EVERYTHING, 10)
     assert await found(store, "%%%") == []
     assert await found(store, "___") == []
     assert await found(store, "a_p") == []
@@ -231,8 +242,8 @@ async def test_who_shares_a_layer(store: Store) -> None:
     for repository in (APP, WEB, NGINX):
         await put_blob(store, repository, LAYER)
     await put_blob(store, APP, b"mine")
-    shared = await store.finding.sharing([Digest.of(LAYER), Digest.of(b"mine"), Digest.of(b"nobody's")])
-    assert [(one.count, one.repositories) for one in shared.values()] == [(3, (NGINX, APP, WEB)), (1, (APP,)), (0, ())]
+    shared = await store.finding.sharing([Digest.of(LAYER), Digest.of(b"mine"), Digest.of(b"nobody's")], EVERYTHING)
+    assert [(one.count, one.repositories) for one in shared.values()] == [(3, (APP, WEB, NGINX)), (1, (APP,)), (0, ())]
 
 
 async def test_history_in_pages(store: Store) -> None:

@@ -22,9 +22,11 @@ from storage.index.engine import sqlite_module
 from storage.index.migrate import HEAD
 from storage.layout import Layout
 from storage.repository import Repository
+from storage.scope import Rules, Scope
 from storage.store import Store, migrate_store, open_store
 from tests.storage.samples import (
     APP,
+    EVERYTHING,
     LATEST,
     NGINX,
     WEB,
@@ -551,19 +553,19 @@ async def test_the_catalog_comes_in_pages_in_order(store: Store) -> None:
     for name in names:
         await put_blob(store, Repository(RepositoryName(name)), DATA)
     await put_blob(store, NGINX, DATA)
-    hidden = [Repository(RepositoryName(f"team/app{number}/hidden")) for number in range(10)]
-    for repository in hidden:
-        await put_blob(store, repository, DATA)
+    for number in range(10):
+        await put_blob(store, Repository(RepositoryName(f"team/app{number}/hidden")), DATA)
+    shown = Scope({"": Rules(deny=["*/hidden"]), "docker.io": Rules()})
     expected = sorted([*names, "docker.io/library/nginx"])
     seen: list[str] = []
     more = True
     while more:
-        page, more = await store.catalog(Page(4, seen[-1] if seen else ""), lambda found: found not in hidden)
+        page, more = await store.catalog(Page(4, seen[-1] if seen else ""), shown)
         seen += page
     assert seen == expected
-    assert await store.catalog(Page(0), lambda _: True) == ([], True)
-    assert await store.catalog(Page(0), lambda _: False) == ([], False)
-    assert await store.catalog(Page(5, "zz"), lambda _: True) == ([], False)
+    assert await store.catalog(Page(0), EVERYTHING) == ([], True)
+    assert await store.catalog(Page(0), Scope({})) == ([], False)
+    assert await store.catalog(Page(5, "zz"), EVERYTHING) == ([], False)
 
 
 async def test_migrating_by_hand_does_it_once(root: Path) -> None:

@@ -20,7 +20,8 @@ from storage.index.engine import sqlite_module
 from storage.index.migrate import upgrade
 from storage.index.unit import StoreIndex, Unit
 from storage.repository import Repository
-from tests.storage.samples import APP, LATEST, NGINX, WEB, Document, image, image_index, random_bytes
+from storage.scope import Rules, Scope
+from tests.storage.samples import APP, EVERYTHING, LATEST, NGINX, WEB, Document, image, image_index, random_bytes
 
 DIGEST, DATA = random_bytes("index")
 OTHER, _ = random_bytes("another")
@@ -113,7 +114,7 @@ async def test_hosted_and_cached_of_one_name_are_two(index: StoreIndex) -> None:
     assert await index.read(lambda on: blobs.linked_size(on, cached, DIGEST)) is None
     await index.write(lambda on: repositories.ensure(on, cached, 1))
     assert set(await index.read(repositories.every)) == {hosted, cached}
-    paths = await index.read(lambda on: repositories.paths(on, Page(), lambda _: True))
+    paths = await index.read(lambda on: repositories.paths(on, Page(), EVERYTHING))
     assert paths == (["a/b", "docker.io/a/b"], False)
 
 
@@ -122,9 +123,7 @@ async def test_only_what_is_shown_is_listed(index: StoreIndex) -> None:
         repository = Repository(RepositoryName(name), upstream)
         await index.write(partial(repositories.ensure, repository=repository, now=1))
 
-    def shown(repository: Repository) -> bool:
-        return repository.name != "d"
-
+    shown = Scope({"": Rules(), "quay.io": Rules(deny=["d"])})
     assert await index.read(lambda on: repositories.paths(on, Page(), shown)) == (
         ["a/b", "gcr.io/c", "quay.io/e"],
         False,
