@@ -106,11 +106,11 @@ def _blobs(connection: Connection, start: int, crowd: Crowd) -> None:
     connection.execute(
         text(
             "INSERT INTO blobs WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < :count) "
-            "SELECT 'sha256:' || lower(hex(randomblob(32))), 1000, 1 FROM n ORDER BY 1"
+            "SELECT 'sha256:' || lower(hex(randomblob(32))), 1001, 1 FROM n ORDER BY 1"
         ),
         {"count": crowd.blobs},
     )
     statement = (
-        "INSERT INTO repository_blobs SELECT :start + 1 + rowid % :count, digest, 1 FROM blobs WHERE size = 1000"
+        "INSERT INTO repository_blobs SELECT :start + 1 + rowid % :count, digest, 1 FROM blobs WHERE size = 1001"
     )
     connection.execute(text(statement), {"start": start, "count": crowd.repositories})

@@ -26,7 +26,7 @@ from bench.crowded import BIG, BIG_CACHED, WORDS, Crowd, fill
 _CHECKOUT = Path(__file__).resolve().parent.parent
 _BAR_MS, _BAR_RATIO, _BAR_START = 20.0, 1.3, 2.0
 _REQUESTS, _PULLS, _ROUNDS = 60, 2000, 5
-_FEW = Crowd(repositories=2, tags=_PULLS, labels=0, blobs=2)
+_FEW = Crowd(repositories=2, tags=_PULLS, labels=1, blobs=2)
 _chance = random.Random(3)
 
 # Each asks for something else every time.

@@ -1,5 +1,6 @@
 """What is there: tags of a repository, repositories, and what refers to a manifest."""
 
+import asyncio
 import json
 import logging
 from bisect import bisect_right
@@ -80,10 +81,17 @@ class Lists:
         Of an upstream's repository: all that it has and all that is cached; the cached ones alone while it fails.
         """
         repository = self._owner(place)
-        known = repository in self._store.repositories
         if repository.is_hosted:
             return Listed(*await self._store.manifests.tag_page(repository, page))
-        return _cut(await self._whole(repository, page, known=known), page)
+        try:
+            return _cut(await self._whole(repository, page), page)
+        except UpstreamError as error:
+            if repository not in self._store.repositories:
+                if isinstance(error, UpstreamRefused):
+                    raise NameUnknown(str(error)) from error
+                raise
+            log.warning("listing cached tags only", extra={"repository": str(repository), "reason": str(error)})
+            return Listed(*await self._store.manifests.tag_page(repository, page), is_stale=True)
 
     def _owner(self, place: Place) -> Repository:
         """Raises NameUnknown for a hosted repository that there is not, too: it has no lists, not even empty ones."""
@@ -92,32 +100,25 @@ class Lists:
             raise NameUnknown(place.hint, detail={"name": place.name})
         return repository
 
-    async def _whole(self, repository: Repository, page: Page, *, known: bool) -> Listed:
-        """The list that a page is cut from. Its first page is the upstream's word of now; the others go with it."""
+    async def _whole(self, repository: Repository, page: Page) -> Listed:
+        """The list that a page is cut from. Its first page is the upstream's word of now; the others go with it.
+
+        Raises NameUnknown, UpstreamError.
+        """
         found = self._paged.get(repository) if page.last else None
         if found is None:
-            found = await self._merged_tags(repository, known=known)
-            if not found.is_stale and len(found.names) <= self._paged.maxsize:
+            found = Listed(await self._merged_tags(repository), more=False)
+            if len(found.names) <= self._paged.maxsize:
                 self._paged[repository] = found
         return found
 
-    async def _merged_tags(self, repository: Repository, *, known: bool) -> Listed:
-        is_stale = False
-        try:
-            upstream = self._upstreams[repository.upstream]
-            remote = await self._flights.join(repository, lambda: upstream.tags(repository.name))
-        except UpstreamError as error:
-            if not known:
-                if isinstance(error, UpstreamRefused):
-                    raise NameUnknown(str(error)) from error
-                raise
-            log.warning("listing cached tags only", extra={"repository": str(repository), "reason": str(error)})
-            remote, is_stale = [], True
-        if remote is None and not known:
+    async def _merged_tags(self, repository: Repository) -> list[str]:
+        upstream = self._upstreams[repository.upstream]
+        remote = await self._flights.join(repository, lambda: upstream.tags(repository.name))
+        if remote is None and repository not in self._store.repositories:
             raise NameUnknown(detail={"name": repository.path})
         cached, _ = await self._store.manifests.tag_page(repository, _EVERYTHING)
-        # Two lists that are in order already, most often: quick to sort, where a set of them would not be.
-        return Listed(list(dict.fromkeys(sorted([*(remote or []), *cached]))), more=False, is_stale=is_stale)
+        return await asyncio.to_thread(_merged, remote or [], cached)
 
     async def repositories(self, page: Page) -> Listed:
         """A page of the repositories that can be pulled from, in lexical order."""
@@ -194,6 +195,11 @@ def _cut(whole: Listed, page: Page) -> Listed:
     start = bisect_right(whole.names, page.last) if page.last else 0
     end = start + page.limit
     return replace(whole, names=whole.names[start:end], more=end < len(whole.names))
+
+
+def _merged(some: list[str], others: list[str]) -> list[str]:
+    """Two lists that are in order already, most often: quick to sort, where a set of them would not be."""
+    return list(dict.fromkeys(sorted([*some, *others])))
 
 
 def _fallback_tag(subject: Digest) -> Tag:

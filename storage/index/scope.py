@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from sqlalchemy import ColumnElement, and_, false, not_, or_, true
+from sqlalchemy import ColumnElement, String, and_, false, literal_column, not_, or_, true
 
 from storage.index.schema import repositories
 from storage.scope import Rules, Scope
@@ -10,7 +10,9 @@ from storage.scope import Rules, Scope
 # SQLite's expressions are no deeper than 1000 (sqlite.org/limits.html), and a chain of so many patterns is.
 _CHAIN = 200
 
-_name, _upstream = repositories.c.name, repositories.c.upstream
+_name = repositories.c.name
+# With a sign SQLite does not look it up in an index: most rows fit, and to put them in order again would cost more.
+_upstream = literal_column("+repositories.upstream", String)
 
 
 def within(scope: Scope) -> ColumnElement[bool]:
