@@ -10,6 +10,7 @@ import fcntl
 import os
 import threading
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TypeVar
 
@@ -71,20 +72,21 @@ class Ingest:
         """So long will it be. Raises StoreFull where the rest will not fit: better before it comes than after."""
         await self._disk.run(need, self.path.parent, total - self.size)
 
-    async def append(self, data: bytes) -> None:
-        """Write and hash at the end. On failure the file ends where it did before, and may be tried again."""
-        await self._disk.run(self._append, data)
+    async def append(self, *data: bytes) -> None:
+        """Write and hash at the end, one after the other. On failure the file ends where it did before, and may be
+        tried again."""
+        await self._disk.run(self._append, *data)
         self._send_to_device()
 
-    def _append(self, data: bytes) -> None:
+    def _append(self, *data: bytes) -> None:
         with self._descriptor:
-            fd, end = self._open(), self.size
-            if end // _LOOK_STEP != (end + len(data)) // _LOOK_STEP:
+            fd, end, size = self._open(), self.size, sum(map(len, data))
+            if end // _LOOK_STEP != (end + size) // _LOOK_STEP:
                 need(fd, LOW)
             # A copy, which takes the place of the running hash when all is written: what fails leaves no trace.
             hasher = None if self._hasher is None else self._hasher.copy()
             try:
-                for piece in _pieces(data):
+                for piece in chain.from_iterable(map(_pieces, data)):
                     end += write_at(fd, piece, end)
                     if hasher is not None:
                         hasher.update(piece)
@@ -92,7 +94,7 @@ class Ingest:
                 os.ftruncate(fd, self.size)
                 raise
             self._hasher, self.size = hasher, end
-            self._unsynced += len(data)
+            self._unsynced += size
 
     def _send_to_device(self) -> None:
         """Begin an early sync, one at a time. What one reports is raised here: a failed sync is never repeated, since

@@ -3,7 +3,7 @@
 from aiohttp import hdrs, web
 
 from mirror.http import parse, reply
-from mirror.http.body import pieces
+from mirror.http.body import batches
 from mirror.http.keys import NOTES
 from mirror.http.stream import unless_left
 from ocispec import endpoints
@@ -60,8 +60,8 @@ async def delete(request: web.Request) -> web.StreamResponse:
 async def _read(request: web.Request) -> bytes:
     """The body, no longer than a manifest may be; raises ManifestTooLarge."""
     body = bytearray()
-    async for chunk in pieces(request):
-        body += chunk
+    async for batch in batches(request):
+        body += b"".join(batch)
         if len(body) > MAX_BYTES:
             raise ManifestTooLarge()
     return bytes(body)

@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from mirror.http import parse, reply
-from mirror.http.body import pieces
+from mirror.http.body import batches
 from mirror.push.upload import Chunk
 from mirror.routing import Place
 from ocispec import endpoints
@@ -84,12 +84,12 @@ def _chunk(request: web.Request) -> Chunk:
     """The body with what its headers claim; raises RequestInvalid, SizeInvalid where they contradict each other."""
     header = request.headers.get("Content-Range")
     if header is None:
-        return Chunk(pieces(request), None, request.content_length)
+        return Chunk(batches(request), None, request.content_length)
     first, last = parse_chunk_range(header)
     length = last - first + 1
     if request.content_length not in (None, length):
         raise SizeInvalid("Content-Range and Content-Length differ")
-    return Chunk(pieces(request), first, length)
+    return Chunk(batches(request), first, length)
 
 
 def _progress(request: web.Request, place: Place, session: UploadSession, status: int) -> web.Response:

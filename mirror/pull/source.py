@@ -1,7 +1,7 @@
 """One blob of one upstream, read into its file: by one connection, or by several where it is long."""
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, contextmanager
 
 from mirror.pull.part import Part
@@ -153,19 +153,26 @@ class Source:
 
     async def _receive(self, remote: RemoteBlob, end: int | None) -> None:
         surplus = self._ingest.size - remote.start  # sent again by an upstream that cannot go on in the middle
-        async for chunk in remote.chunks:
-            if surplus >= len(chunk):
-                surplus -= len(chunk)
-                continue
-            fresh, surplus = chunk[surplus:], 0
-            if end is not None and self._ingest.size + len(fresh) > end:
+        async for batch in remote.batches:
+            fresh, surplus = _beyond(batch, surplus) if surplus else (batch, 0)
+            size = self._ingest.size + sum(map(len, fresh))
+            if end is not None and size > end:
                 raise UpstreamBroken("the upstream sends more than it announced")
-            if end is None and self._ingest.size + len(fresh) > _MAX_UNKNOWN:
+            if end is None and size > _MAX_UNKNOWN:
                 raise UpstreamBroken(f"the upstream sends more than {_MAX_UNKNOWN} bytes, and does not say how many")
-            await self._append(fresh)
+            await self._append(*fresh)
         if end is not None and self._ingest.size != end:
             raise UpstreamUnavailable("the upstream sent less than it announced")
 
-    async def _append(self, data: bytes) -> None:
-        await self._ingest.append(data)
+    async def _append(self, *pieces: bytes) -> None:
+        await self._ingest.append(*pieces)
         self._partial.advance()
+
+
+def _beyond(batch: Sequence[bytes], surplus: int) -> tuple[Sequence[bytes], int]:
+    """The batch without its first `surplus` bytes, and how many of those it does not have."""
+    fresh = []
+    for piece in batch:
+        fresh.append(piece[surplus:])
+        surplus = max(0, surplus - len(piece))
+    return fresh, surplus

@@ -4,7 +4,7 @@ The bytes are hashed and written as they arrive, so that the answer to the last 
 """
 
 import contextlib
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import dataclass
 
 from mirror.push.guard import writable
@@ -19,9 +19,9 @@ from storage.uploads import UploadSession
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The bytes of one request. `start` is where they claim to begin, `length` how many they claim to be."""
+    """The bytes of one request, in batches of pieces. They claim to begin at `start`, and to be `length` bytes."""
 
-    data: AsyncIterable[bytes]
+    batches: AsyncIterable[Sequence[bytes]]
     start: int | None = None
     length: int | None = None
 
@@ -140,26 +140,26 @@ async def _receive_last(ingest: Ingest, chunk: Chunk) -> bytes:
     if not chunk.is_short:
         await _receive(ingest, chunk)
         return b""
-    whole = bytearray()
-    async for data in _announced(chunk):
-        whole += data
-    return bytes(whole)
+    pieces: list[bytes] = []
+    async for batch in _announced(chunk):
+        pieces += batch
+    return b"".join(pieces)
 
 
 async def _receive(ingest: Ingest, chunk: Chunk) -> None:
     """Write a request's body at the end. What came before it broke off stays: the client can go on from there."""
-    async for data in _announced(chunk):
-        await ingest.append(data)
+    async for batch in _announced(chunk):
+        await ingest.append(*batch)
 
 
-async def _announced(chunk: Chunk) -> AsyncIterator[bytes]:
+async def _announced(chunk: Chunk) -> AsyncIterator[Sequence[bytes]]:
     """The bytes of a chunk, as long as they are as many as was said; raises SizeInvalid."""
     received = 0
-    async for data in chunk.data:
-        received += len(data)
+    async for batch in chunk.batches:
+        received += sum(map(len, batch))
         if chunk.length is not None and received > chunk.length:
             raise SizeInvalid(detail={"announced": chunk.length})
-        yield data
+        yield batch
     if chunk.length is not None and received != chunk.length:
         raise SizeInvalid(detail={"announced": chunk.length, "received": received})
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from aiohttp import ClientResponse
 from aiohttp.hdrs import CONTENT_ENCODING
 
+from mirror.pieces import Pieces
 from mirror.upstream.errors import UpstreamBroken, UpstreamTimedOut
 from mirror.upstream.line import Want
 from mirror.upstream.pace import Pace
@@ -17,8 +18,8 @@ _BODY_SECONDS = 60.0
 # An upstream that sends less than this over a whole period is as good as gone; sock_read alone would never notice.
 _PERIOD_SECONDS = 30.0
 _MIN_BYTES_PER_PERIOD = 32 * 1024
-# What the first chunk of a body is taken to be.
-_CHUNK = 2**16
+# What the first batch of a body is taken to be.
+_FIRST = 2**16
 
 
 class Answer:
@@ -51,24 +52,31 @@ class Answer:
                         raise UpstreamBroken(f"the upstream's answer is longer than {limit} bytes")
         return bytes(body)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body of a blob, as long as it comes at a rate that gets anywhere. Raises UpstreamError."""
-        rate, size = _Rate(), _CHUNK
-        while chunk := await self._next(rate, size):
-            size = len(chunk)
-            yield chunk
+    async def batches(self) -> AsyncIterator[list[bytes]]:
+        """The body of a blob in batches of pieces, as long as it comes at a rate that gets anywhere. Raises
+        UpstreamError."""
+        pieces, rate, size = Pieces(self._response.content), _Rate(), _FIRST
+        while batch := await self._next(pieces, rate, size):
+            size = sum(map(len, batch))
+            yield batch
 
-    async def _next(self, rate: "_Rate", expected: int) -> bytes:
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The same, each batch as one."""
+        async for batch in self.batches():
+            yield b"".join(batch)
+
+    async def _next(self, pieces: Pieces, rate: "_Rate", expected: int) -> list[bytes]:
         await self._pace.before_reading(self._want, expected)
-        chunk, began = b"", time.monotonic()
+        size, began = 0, time.monotonic()
         try:
             with mapped(self._elsewhere):
-                chunk = await self._response.content.readany()
+                batch = await pieces.next()
+            size = sum(map(len, batch))
         finally:
-            self._pace.after_reading(len(chunk), expected if self._pace.bytes_per_second else 0)
-        if chunk:
-            rate.note(len(chunk), time.monotonic() - began)
-        return chunk
+            self._pace.after_reading(size, expected if self._pace.bytes_per_second else 0)
+        if batch:
+            rate.note(size, time.monotonic() - began)
+        return batch
 
 
 class _Rate:

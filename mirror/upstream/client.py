@@ -6,7 +6,7 @@ their turn, if the operator has set limits (mirror/upstream/pace.py).
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
@@ -70,7 +70,7 @@ class RemoteBlob:
     end: int | None
     total: int | None
     etag: str | None
-    chunks: AsyncIterator[bytes]
+    batches: AsyncIterator[Sequence[bytes]]
     endpoint: int  # which of the upstream's it comes from
 
 
@@ -190,7 +190,7 @@ class UpstreamClient:
             else:
                 check_plain(response)
                 first, end, total = _extent(response, start, last)
-                yield RemoteBlob(first, end, total, response.headers.get(ETAG), response.chunks(), which)
+                yield RemoteBlob(first, end, total, response.headers.get(ETAG), response.batches(), which)
 
     @asynccontextmanager
     async def open_part(

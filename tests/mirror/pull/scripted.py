@@ -55,7 +55,7 @@ class Script(UpstreamClient):
         etag, endpoint, _ = rest
         self.requests.append(Request(start, last, etag, endpoint))
         says = next(self._left)
-        yield RemoteBlob(says.start, says.end, says.total, says.etag, _chunks(says), says.endpoint)
+        yield RemoteBlob(says.start, says.end, says.total, says.etag, _batches(says), says.endpoint)
 
     @asynccontextmanager
     async def open_part(self, name: Any, digest: Any, part: ContentRange, *rest: Any) -> AsyncIterator[Any]:
@@ -69,3 +69,8 @@ async def _chunks(says: Says) -> AsyncIterator[bytes]:
         yield says.body
     if says.then is not None:
         raise says.then
+
+
+async def _batches(says: Says) -> AsyncIterator[list[bytes]]:
+    async for chunk in _chunks(says):
+        yield [chunk]
