@@ -1,5 +1,6 @@
 """The pages: parse, call a use case, render. All of them can be read without a script, and change nothing."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote, urlencode
@@ -87,9 +88,11 @@ async def repositories(request: web.Request) -> web.StreamResponse:
 async def repository(request: web.Request) -> web.StreamResponse:
     views = _views(request)
     place = views.names.resolve(RepositoryName.parse(request.match_info["name"]))
-    facts = await views.browse.repository(place)
-    tags, more = await views.browse.tags(place, Page(_PAGE, request.query.get("last", "")))
-    moves = await views.browse.history(place, None, _MOVES)
+    facts, (tags, more), moves = await asyncio.gather(
+        views.browse.repository(place),
+        views.browse.tags(place, Page(_PAGE, request.query.get("last", ""))),
+        views.browse.history(place, None, _MOVES),
+    )
     last = f"{repository_url(facts.repository)}?last={quote(tags[-1].name, safe='')}" if more else None
     latest = next((tag.name for tag in tags if tag.name == "latest"), tags[0].name if tags else "latest")
     return views.pages.render(

@@ -5,7 +5,7 @@ All of it is for people to look at; what a pull is answered with is read elsewhe
 
 from collections.abc import Collection
 
-from sqlalchemy import Connection, bindparam, func, select, union
+from sqlalchemy import Connection, bindparam, func, not_, select, union
 
 from ocispec.digest import Digest
 from ocispec.names import RepositoryName, Tag
@@ -144,10 +144,10 @@ def history(
 def sharing(connection: Connection, digests: Collection[Digest], scope: Scope) -> dict[Digest, Sharing]:
     """Which repositories of a scope have each of these blobs."""
     link = repository_blobs.c
+    outside = select(repositories.c.id).where(not_(within(scope)))  # those are few, and the others may be many
     shared = (
         select(link.digest, func.count())
-        .join(repositories, repositories.c.id == link.repository_id)
-        .where(link.digest.in_(map(str, digests)), within(scope))
+        .where(link.digest.in_(map(str, digests)), link.repository_id.not_in(outside))
         .group_by(link.digest)
     )
     counts = {row.digest: row[1] for row in connection.execute(shared)}

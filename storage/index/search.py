@@ -10,15 +10,13 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    FromClause,
     Select,
-    Subquery,
     TableClause,
+    and_,
     case,
     column,
     func,
     literal,
-    literal_column,
     or_,
     select,
     table,
@@ -57,20 +55,17 @@ def find(
     named: Collection[Repository] = (),
 ) -> Search:
     """The repositories of a scope that fit all `words` (without any: all), and which of `named` are among them."""
-    fits = [_fitting(word, f"fit{n}") for n, word in enumerate(words)]
-    source: FromClause = repositories
-    for fit in fits:
-        source = source.join(fit, fit.c.id == repositories.c.id)
-    ids = select(repositories.c.id).select_from(source).where(within(scope)).order_by(*_order(order, fits), _path)
+    fitting = and_(within(scope), *map(_fits, words))
+    ids = select(repositories.c.id).where(fitting).order_by(*_order(order, words), _path)
     among = _among(connection, scope, named)
-    if fits:
+    if words:
         # All of them, since they are put in order anyway: to count them beside would be to look for them twice.
         found = connection.execute(ids).scalars().all()
         page, total = found[offset : offset + limit], len(found)
         among = {id: among[id] for id in among.keys() & set(found)}
     else:
         page = connection.execute(ids.limit(limit).offset(offset)).scalars().all()
-        total = connection.execute(select(func.count()).select_from(repositories).where(within(scope))).scalar_one()
+        total = connection.execute(select(func.count()).select_from(repositories).where(fitting)).scalar_one()
     hits = _hits(connection, page)
     return Search([hits[id] for id in page], total, set(among.values()))
 
@@ -101,17 +96,40 @@ def _hits(connection: Connection, ids: Sequence[int]) -> dict[int, Hit]:
     }
 
 
-def _order(order: Order, fits: Sequence[Subquery]) -> list[ColumnElement[Any]]:
+def _order(order: Order, words: Sequence[str]) -> list[ColumnElement[Any]]:
     match order:
         case Order.RECENT:
             return [repositories.c.last_pulled_at.desc().nulls_last()]
         case Order.PULLS:
             return [repositories.c.pulls.desc()]
-        case Order.FITTING if fits:
-            distance = sum((fit.c.distance for fit in fits), literal(0))
+        case Order.FITTING if words:
+            distance = sum(map(_distance, words), literal(0))
             return [distance, repositories.c.pulls.desc(), func.length(_path)]
         case _:
             return []  # by name, as all of them do in the end
+
+
+def _fits(word: str) -> ColumnElement[bool]:
+    """Whether a word is found in a repository's name, or in a text of it."""
+    if len(word) < _SHORTEST:
+        return _begins(word)
+    texts = search_texts.c
+    said = select(texts.repository_id).where(texts.id.in_(_matching(_texts, "search_index", word).limit(_TEXTS)))
+    return repositories.c.id.in_(union_all(_matching(_names, "search_names", word), said))
+
+
+def _distance(word: str) -> ColumnElement[int]:
+    return case(
+        (or_(_path == word, repositories.c.name == word), _WHOLE),
+        (_path.endswith(f"/{word}", autoescape=True), _LAST),
+        (_begins(word), _BEGINNING),
+        (_path.contains(word, autoescape=True), _WITHIN),
+        else_=_ELSEWHERE,
+    )
+
+
+def _begins(word: str) -> ColumnElement[bool]:
+    return or_(_path.startswith(word, autoescape=True), _path.contains(f"/{word}", autoescape=True))
 
 
 def _matching(index: TableClause, name: str, word: str) -> Select[tuple[int]]:
@@ -119,23 +137,3 @@ def _matching(index: TableClause, name: str, word: str) -> Select[tuple[int]]:
     (sqlite.org/fts5.html, "FTS5 Strings")."""
     quoted = word.replace('"', '""').replace("\0", " ")
     return select(index.c.rowid).where(index.c[name].op("MATCH")(f'"{quoted}"'))
-
-
-def _fitting(word: str, name: str) -> Subquery:
-    """Each repository that fits a word, with its distance from it."""
-    begins = or_(_path.startswith(word, autoescape=True), _path.contains(f"/{word}", autoescape=True))
-    distance = case(
-        (or_(_path == word, repositories.c.name == word), _WHOLE),
-        (_path.endswith(f"/{word}", autoescape=True), _LAST),
-        (begins, _BEGINNING),
-        else_=_WITHIN,
-    )
-    hits = select(repositories.c.id, distance.label("distance"))
-    if len(word) < _SHORTEST:
-        return hits.where(begins).subquery(name)
-    by_name = hits.where(repositories.c.id.in_(_matching(_names, "search_names", word)))
-    by_text = select(search_texts.c.repository_id, literal_column(str(_ELSEWHERE))).where(
-        search_texts.c.id.in_(_matching(_texts, "search_index", word).limit(_TEXTS))
-    )
-    both = union_all(by_name, by_text).subquery()
-    return select(both.c.id, func.min(both.c.distance).label("distance")).group_by(both.c.id).subquery(name)
