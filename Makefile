@@ -61,7 +61,7 @@ bench: setup     ## measure beside docker-registry and nginx; writes docs/benchm
 	@$(BIN)/python -m bench.finding
 
 screenshots: setup  ## pictures of the pages, for docs/screenshots (needs Chromium)
-	@SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest -q tests/pages -k screenshots
+	@SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest -q tests/pages -k "screenshots and (1280-light or 390-dark)"
 
 clean:
 	rm -rf $(VENV) .bench .clients .conformance dist build
