@@ -2,8 +2,7 @@
 
 import hashlib
 import re
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ocispec.errors import DigestInvalid
 
@@ -18,11 +17,11 @@ class Hasher(Protocol):
     def copy(self) -> "Hasher": ...
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Digest:
+class Digest(NamedTuple):
     """A digest that has been checked: a registered algorithm and the right number of lower-case hex digits.
 
-    Only `parse` and `of` make one, so its parts are safe to build a path from.
+    Only `parse` and `of` make one, so its parts are safe to build a path from. (A tuple, since it is a key all day: the
+    hash of a dataclass is made in Python.)
     """
 
     algorithm: str
