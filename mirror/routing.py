@@ -165,10 +165,8 @@ class Names:
 
     def _hosted_rules(self) -> Rules:
         """Of what is hosted: names that begin like an upstream's mean the upstream's repository."""
-        taken = [name for host in self._hosts for name in names_of_host(host)]
-        if self._default == DOCKER_HUB:
-            taken.append("library")
-        return Rules(deny=[f"{name}/*" for name in taken])
+        taken = [f"{name}/*" for host in self._hosts for name in names_of_host(host)]
+        return Rules(deny=[*taken, "library", "library/*"] if self._default == DOCKER_HUB else taken)
 
 
 def _spelled(host: str, rules: Rules) -> Rules:

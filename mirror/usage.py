@@ -35,15 +35,15 @@ class Usage:
         self._pulls: dict[tuple[Repository, Digest], tuple[int, float]] = {}
         self._traffic = Counter[str]()
         self._task: asyncio.Task[None] | None = None
+        self._closing = asyncio.Event()
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
+        self._closing.set()  # and not cancelled: what is being written down is not counted a second time
         if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+            await self._task
         await self.flush()
 
     def pulled(self, repository: Repository, digest: Digest) -> None:
@@ -57,7 +57,8 @@ class Usage:
         self._traffic[SENT] += sent
 
     async def flush(self) -> None:
-        """Write down what was counted. What cannot be written is counted on."""
+        """Write down what was counted. Where that fails traffic is counted on, and pulls are let go of: there may be
+        many."""
         pulls = [Pulls(repository, digest, *used) for (repository, digest), used in self._pulls.items()]
         traffic, self._pulls, self._traffic = self._traffic, {}, Counter[str]()
         received = self._received()
@@ -70,9 +71,14 @@ class Usage:
                 traffic = Counter[str]()
         except StorageError as error:
             log.warning("cannot write down what was used", extra={"reason": str(error)})
-            self._traffic += traffic  # pulls are let go of: there may be many
+            self._traffic += traffic
 
     async def _run(self) -> None:
-        while True:
-            await asyncio.sleep(_EVERY_SECONDS)
-            await self.flush()
+        while not self._closing.is_set():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_EVERY_SECONDS):
+                    await self._closing.wait()
+            try:
+                await self.flush()
+            except Exception:
+                log.exception("cannot count what is used")

@@ -14,6 +14,8 @@ from storage.content import Content
 from storage.index import images, terms
 from storage.index.images import Undescribed
 
+Described = tuple[Undescribed, ImageConfig]
+
 
 def manifest_came(connection: Connection, content: Content, repository_id: int, manifest: Digest) -> None:
     _describe(connection, content, images.of_manifest(connection, repository_id, manifest))
@@ -23,19 +25,28 @@ def blob_came(connection: Connection, content: Content, repository_id: int, blob
     _describe(connection, content, images.with_config(connection, repository_id, blob))
 
 
-def is_behind(connection: Connection) -> bool:
-    """Whether there is any that an earlier version left undescribed."""
-    return bool(images.some(connection, 1))
+def left_behind(connection: Connection, content: Content, last: Undescribed | None, limit: int) -> list[Described]:
+    """Those that an earlier version left undescribed, after `last`, with their configs; nothing is written."""
+    return [(image, _read(content, image)) for image in images.after(connection, last, limit)]
 
 
-def catch_up(connection: Connection, content: Content, limit: int = 100) -> None:
-    """Describe some of these."""
-    _describe(connection, content, images.some(connection, limit))
+def put(connection: Connection, described: Iterable[Described]) -> None:
+    """Write them down. What has gone meanwhile, or has been described, is passed over."""
+    for image, config in described:
+        if image in images.of_manifest(connection, image.repository_id, image.manifest):
+            _put(connection, image, config)
 
 
 def _describe(connection: Connection, content: Content, found: Iterable[Undescribed]) -> None:
     for image in found:
-        body = content.read(image.config, image.size)
-        config = (None if body is None else parse_image_config(body)) or ImageConfig()
-        images.put(connection, image.repository_id, image.manifest, config)
-        terms.add(connection, image.repository_id, image.manifest, config.labels, [config.platform])
+        _put(connection, image, _read(content, image))
+
+
+def _read(content: Content, image: Undescribed) -> ImageConfig:
+    body = content.read(image.config, image.size)
+    return (None if body is None else parse_image_config(body)) or ImageConfig()
+
+
+def _put(connection: Connection, image: Undescribed, config: ImageConfig) -> None:
+    images.put(connection, image.repository_id, image.manifest, config)
+    terms.add(connection, image.repository_id, image.manifest, config.labels, [config.platform])

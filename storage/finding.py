@@ -1,6 +1,9 @@
 """What people look for and at: search, repositories, tags and their history, and what was used."""
 
+import asyncio
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -18,6 +21,10 @@ from storage.views import Move, Order, Pulls, RepositoryFacts, Search, Sharing, 
 
 # A query of more words is a sentence, and each of them costs.
 _MAX_WORDS = 8
+# Of the images to describe, so many in one transaction, and how long everybody else has the disk for themselves then.
+_FEW, _PAUSE_SECONDS = 20, 0.02
+
+log = logging.getLogger(__name__)
 
 
 class Finding:
@@ -84,6 +91,15 @@ class Finding:
         return await self._index.read(browse.stored)
 
     async def catch_up(self) -> None:
-        """Describe the images that came before there were descriptions, a few at a time."""
-        while await self._index.read(description.is_behind):
-            await self._index.write(lambda connection: description.catch_up(connection, self._content), durable=False)
+        """Describe the images that came before there were descriptions, a few at a time: pushes wait for each few."""
+        last, count = None, 0
+        while found := await self._index.read(
+            partial(description.left_behind, content=self._content, last=last, limit=_FEW)
+        ):
+            if last is None:
+                log.info("describing images that were kept before there were descriptions")
+            await self._index.write(partial(description.put, described=found), durable=False)
+            last, count = found[-1][0], count + len(found)
+            await asyncio.sleep(_PAUSE_SECONDS)
+        if count:
+            log.info("described images", extra={"images": count})

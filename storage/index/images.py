@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Row, bindparam, exists, select
+from sqlalchemy import Connection, Row, bindparam, exists, literal, select, tuple_
 from sqlalchemy.dialects.sqlite import insert
 
 from ocispec.digest import Digest
@@ -48,9 +48,12 @@ def of_manifest(connection: Connection, repository_id: int, manifest: Digest) ->
     return _read(connection.execute(_OF_MANIFEST, {"repository": repository_id, "manifest": str(manifest)}))
 
 
-def some(connection: Connection, limit: int) -> list[Undescribed]:
-    """As many as `limit`, of any repository."""
-    return _read(connection.execute(_UNDESCRIBED.limit(limit)))
+def after(connection: Connection, last: Undescribed | None, limit: int) -> list[Undescribed]:
+    """As many as `limit` of all repositories, in the order of the index; those that follow `last`."""
+    repository, manifest = (last.repository_id, str(last.manifest)) if last else (0, "")
+    place = tuple_(_CHILD.repository_id, _CHILD.manifest) > tuple_(literal(repository), literal(manifest))
+    rows = _UNDESCRIBED.where(place).order_by(_CHILD.repository_id, _CHILD.manifest).limit(limit)
+    return _read(connection.execute(rows))
 
 
 def put(connection: Connection, repository_id: int, manifest: Digest, config: ImageConfig) -> None:

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable, Mapping
 
-from sqlalchemy import Connection, Table, Update, bindparam, func, select, update
+from sqlalchemy import Connection, Table, Update, bindparam, exists, func, select, update
 from sqlalchemy.dialects.sqlite import insert
 
-from storage.index.schema import manifests, repositories, traffic
+from storage.index.schema import manifest_children, manifests, repositories, traffic
 from storage.views import Pulls
 
 HOUR = 3600
@@ -17,7 +17,12 @@ def _counted(table: Table) -> Update:
 
 
 _IS_IT = (repositories.c.upstream == bindparam("host"), repositories.c.name == bindparam("repository"))
-_REPOSITORY = _counted(repositories).where(*_IS_IT)
+_CHILD = manifest_children.c
+# An image of an index is pulled after the index: that is one pull of the repository, and not two.
+_BELOW = exists().where(
+    _CHILD.repository_id == repositories.c.id, _CHILD.digest == bindparam("manifest"), _CHILD.role == "manifest"
+)
+_REPOSITORY = _counted(repositories).where(*_IS_IT, ~_BELOW)
 _MANIFEST = _counted(manifests).where(
     manifests.c.repository_id == select(repositories.c.id).where(*_IS_IT).scalar_subquery(),
     manifests.c.digest == bindparam("manifest"),

@@ -62,16 +62,43 @@ async def test_what_is_here_comes_at_once_and_as_it_came() -> None:
     assert await pieces.next() == []
 
 
+class Breaks(BaseProtocol):
+    """Breaks when it is told to read on."""
+
+    content: StreamReader
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        self.content.set_exception(ConnectionResetError("gone"))
+
+
 async def test_an_error_takes_nothing_along_that_has_been_read() -> None:
-    content = reader(asyncio.get_running_loop())
+    """It may come while a batch is taken, since that lets the connection read on."""
+    protocol = Breaks(asyncio.get_running_loop())
+    content = protocol.content = StreamReader(protocol, 2**16, loop=asyncio.get_running_loop())
     pieces = Pieces(content)
     content.feed_data(b"one")
-    waiting = pieces.next()
-    assert await waiting == [b"one"]
     content.feed_data(b"two")
-    content.set_exception(ConnectionResetError("gone"))
+    assert await pieces.next() == [b"one"]
     with pytest.raises(ConnectionResetError):
         await pieces.next()
+
+
+async def test_the_end_of_a_chunk_is_not_the_end() -> None:
+    """Where it comes alone, after all that is in the chunk has been taken."""
+    content = reader(asyncio.get_running_loop())
+    pieces = Pieces(content)
+    content.begin_http_chunk_receiving()
+    content.feed_data(b"one")
+    assert await pieces.next() == [b"one"]
+    content.end_http_chunk_receiving()
+    waiting = asyncio.create_task(pieces.next())
+    await asyncio.sleep(0)
+    content.begin_http_chunk_receiving()
+    content.feed_data(b"two")
+    content.end_http_chunk_receiving()
+    content.feed_eof()
+    assert await waiting == [b"two"]
+    assert await pieces.next() == []
 
 
 async def test_nothing_comes_to_its_end_every_time() -> None:

@@ -194,6 +194,7 @@ def test_resolve__a_mirror_as_an_upstream_has_other_registries_in_its_names(name
         (Repository(name("index.docker.io/org/app")), False),
         (Repository(name("ghcr.io/org/app")), False),  # pushed before there was such an upstream
         (Repository(name("library/app")), False),
+        (Repository(name("library")), False),
         (Repository(name("quay.io/org/app")), True),
     ],
 )

@@ -13,6 +13,7 @@ from ocispec.digest import Digest
 from ocispec.media_types import OCI_IMAGE, OCI_INDEX
 from ocispec.names import RepositoryName, Tag
 from ocispec.pagination import Page
+from storage import description
 from storage.index import repositories, search
 from storage.index.engine import sqlite_module, write_engine
 from storage.index.migrate import upgrade
@@ -272,3 +273,41 @@ async def test_what_came_before_there_were_descriptions(tmp_path: Path) -> None:
         assert await found(store, "acme") == []
         await store.finding.catch_up()
         assert await found(store, "acme") == ["team/app"]
+
+
+async def test_many_that_came_before__each_is_read_once_and_pushes_go_on(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repositories = [Repository(RepositoryName(f"team/app{n}")) for n in range(9)]
+    for repository in repositories:
+        await put_image(store, repository, config_of(vendor=f"maker{repository.name[-1]}"), "latest")
+    await store.finding._index.write(
+        lambda connection: [
+            connection.exec_driver_sql(f"DELETE FROM {table}") for table in ("images", "search_sources", "search_texts")
+        ]
+    )
+    monkeypatch.setattr("storage.finding._FEW", 2)
+    monkeypatch.setattr("storage.finding._PAUSE_SECONDS", 0)
+    read: list[Digest] = []
+    content = store.content.read
+
+    def noted(digest: Digest, size: int) -> bytes | None:
+        read.append(digest)
+        return content(digest, size)
+
+    monkeypatch.setattr(store.content, "read", noted)
+    await store.finding.catch_up()
+    assert len(read) == len(set(read)) == 9
+    for repository in repositories:
+        assert await found(store, f"vendor=maker{repository.name[-1]}") == [repository.path]
+
+
+async def test_one_that_goes_while_it_is_read_is_passed_over(store: Store) -> None:
+    image = await put_image(store, APP, config_of(vendor="Acme"), "latest")
+    index = store.finding._index
+    await index.write(lambda connection: connection.exec_driver_sql("DELETE FROM images"))
+    behind = await index.read(lambda connection: description.left_behind(connection, store.content, None, 10))
+    assert [one.manifest for one, _ in behind] == [image.digest]
+    await store.manifests.delete(APP, image.digest)
+    await index.write(lambda connection: description.put(connection, behind))
+    assert await query(store, "SELECT count(*) FROM images") == [(0,)]
