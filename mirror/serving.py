@@ -15,7 +15,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp.http_parser import HttpRequestParser, HttpRequestParserPy
 
-from mirror import buffers
+from mirror import buffers, memory
 from mirror.app import build
 from mirror.checks import missing_helpers
 from mirror.config import Config
@@ -126,6 +126,7 @@ async def serve(config: Config, log_stream: Stream, announce: Callable[[str], No
             "aiohttp runs without its C parser, which is not safe to serve with: AIOHTTP_NO_EXTENSIONS is set"
         )
     _raise_file_limit()
+    memory.keep_freed()
     gc.freeze()  # what is loaded now stays: the collector need not look at it again and again
     stop = asyncio.Event()
     serving_task = asyncio.create_task(_serve_until(config, log_stream, announce, stop))
