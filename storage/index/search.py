@@ -34,8 +34,8 @@ from storage.views import Hit, Order, Search
 _SHORTEST = 3
 # What FTS5 takes for a phrase is its length times that of a text: 1,000 times "a" took 11 s among texts of just that.
 _LONGEST = 32
-# Of what fits besides names, so many are looked at: a word that fits more says next to nothing.
-_TEXTS = 5000
+# Of those that do not have a word in their name, so many are looked at: one that more have says next to nothing.
+_SAYING = 5000
 
 # How far a repository is from a word: 0 and up for names, by how much of the name the word is.
 _WHOLE, _LAST, _BEGINNING, _WITHIN, _ELSEWHERE = range(5)
@@ -57,7 +57,7 @@ def find(
     named: Collection[Repository] = (),
 ) -> Search:
     """The repositories of a scope that fit all `words` (without any: all), and which of `named` are among them."""
-    fitting = and_(within(scope), *map(_fits, words))
+    fitting = and_(within(scope), *(_fits(word, scope) for word in words))
     ids = select(repositories.c.id).where(fitting).order_by(*_order(order, words), _path)
     among = _among(connection, scope, named)
     if words:
@@ -111,13 +111,26 @@ def _order(order: Order, words: Sequence[str]) -> list[ColumnElement[Any]]:
             return []  # by name, as all of them do in the end
 
 
-def _fits(word: str) -> ColumnElement[bool]:
+def _fits(word: str, scope: Scope) -> ColumnElement[bool]:
     """Whether a word is found in a repository's name, or in a text of it."""
     if len(word) < _SHORTEST:
         return _begins(word)
-    texts = search_texts.c
-    said = select(texts.repository_id).where(texts.id.in_(_matching(_texts, "search_index", word).limit(_TEXTS)))
-    return repositories.c.id.in_(union_all(_matching(_names, "search_names", word), said))
+    return repositories.c.id.in_(union_all(_matching(_names, "search_names", word), _saying(word, scope)))
+
+
+def _saying(word: str, scope: Scope) -> Select[tuple[int]]:
+    """Repositories that have a text with the word: each is one of them, however many of its texts do."""
+    texts, fitting = search_texts, _matching(_texts, "search_index", word).subquery()
+    said = select(texts.c.repository_id).distinct().join(fitting, fitting.c.rowid == texts.c.id).subquery()
+    first = (
+        select(said.c.repository_id)
+        .join(repositories, repositories.c.id == said.c.repository_id)
+        .where(within(scope))
+        .limit(_SAYING)
+        .correlate(None)  # these repositories are not those of the condition that this is part of
+        .subquery()
+    )
+    return select(first.c.repository_id)
 
 
 def _distance(word: str) -> ColumnElement[int]:

@@ -199,6 +199,17 @@ async def test_long_queries_are_cut(store: Store) -> None:
     assert await found(store, "team" + " " * 193 + "none") == []
 
 
+async def test_no_repository_hides_the_others(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that say a word only so many are looked at; that one says it often, or may not be seen, is nothing."""
+    monkeypatch.setattr(search, "_SAYING", 2)
+    await put_image(store, NGINX, config_of(), "release-0")
+    await put_image(store, APP, config_of(), *(f"release-{number}" for number in range(10)))
+    await put_image(store, WEB, config_of(), "release-1")
+    shown = await store.finding.search("release", Scope({"": Rules()}), 10)
+    assert {hit.repository for hit in shown.hits} == {APP, WEB}
+    assert len(await found(store, "release")) == 2
+
+
 async def test_whole_names_come_first_then_what_is_pulled_most(store: Store, clock: Clock) -> None:
     names = ["team/redis-tools", "redis", "cache/redis", "bored/redishes", "team/other"]
     for name in names:
