@@ -1,6 +1,8 @@
 """What people find: in step with what is there, whatever they type."""
 
+import asyncio
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from ocispec.pagination import Page
 from storage.index import browse, repositories, search, tags
 from storage.index.engine import sqlite_module, write_engine
 from storage.index.migrate import upgrade
+from storage.index.unit import _READERS
 from storage.repository import Repository
 from storage.scope import Rules, Scope
 from storage.store import Store, open_store
@@ -197,6 +200,24 @@ async def test_long_queries_are_cut(store: Store) -> None:
     assert await found(store, "b" * 31 + "a") == []
     assert await found(store, "team" + " " * 196 + "nonesuch") == ["team/app"]
     assert await found(store, "team" + " " * 193 + "none") == []
+
+
+async def test_people_wait_for_no_pull(store: Store) -> None:
+    """Nor, with threads of their own, pulls for them."""
+    image = await put_image(store, APP, config_of(), "latest")
+    go_on = threading.Event()
+    pulls = [asyncio.create_task(index_of(store).read(lambda _: go_on.wait(60))) for _ in range(_READERS)]
+    assert await found(store, "app") == ["team/app"]
+    assert await store.finding.repository(APP) is not None
+    assert len((await store.finding.tags(APP, Page()))[0]) == 1
+    assert len(await store.finding.history(APP, None, 10)) == 1
+    assert len(await store.finding.sharing([image.digest], EVERYTHING)) == 1
+    assert await store.finding.config(APP, Digest.of(config_of())) is not None
+    assert await store.finding.traffic(3600) == {}
+    assert (await store.finding.stored(EVERYTHING)).tags == 1
+    assert not any(pull.done() for pull in pulls)
+    go_on.set()
+    await asyncio.gather(*pulls)
 
 
 async def test_no_repository_hides_the_others(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
