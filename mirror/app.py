@@ -20,6 +20,7 @@ from mirror.control.routes import of_port
 from mirror.discovery.browse import Browse
 from mirror.discovery.lists import Lists
 from mirror.discovery.search import Search
+from mirror.discovery.totals import Totals
 from mirror.flights import Flights
 from mirror.http.browsers import keeping_pages_out
 from mirror.http.drain import Drain
@@ -85,7 +86,8 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
         lists = owned(Lists(store, upstreams, names.scope, clock))
         sweeper = asyncio.create_task(Sweeper(store, config.registry.upload_ttl).run())
         stack.push_async_callback(_cancel, sweeper)
-        search, browse = Search(store, names, searches), Browse(store, names, manifest_pulls.fresh_for)
+        search, totals = Search(store, names, searches), owned(Totals(store.finding, names.scope, clock))
+        browse = Browse(store, names, totals, manifest_pulls.fresh_for)
         usage = owned(Usage(store.finding, lambda: sum(one.received for one in upstreams.values()), clock))
         usage.start()
 

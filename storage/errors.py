@@ -47,6 +47,10 @@ class StoreUnavailable(StorageError):
     """The disk or the index refuses: permission, read-only file system, I/O error, too many open files."""
 
 
+class TooSlow(StorageError):
+    """What somebody looked for takes the index longer than it may."""
+
+
 class StoreInUse(StorageError):
     """Another process holds this store."""
 

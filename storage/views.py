@@ -81,7 +81,8 @@ class Move:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """What is kept in all. `referred` counts what several repositories have once for each of them."""
+    """How many repositories and tags a scope has, and the bytes kept in all. `referred` counts what several
+    repositories have once for each of them."""
 
     repositories: int
     tags: int

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from mirror.discovery.totals import Totals
 from mirror.reading import read_manifest
 from mirror.routing import Names, Place, owner
 from ocispec.descriptor import Descriptor
@@ -18,7 +19,7 @@ from ocispec.pagination import Page
 from storage.hot import StoredManifest
 from storage.repository import Repository
 from storage.store import Store
-from storage.views import Move, Order, RepositoryFacts, Search, Sharing, TagFacts
+from storage.views import Move, Order, RepositoryFacts, Search, Sharing, Stored, TagFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,18 @@ class TagState:
 class Browse:
     """Looks through the store. `fresh_for` tells for how many seconds more a tag is served without asking."""
 
-    def __init__(self, store: Store, names: Names, fresh_for: Callable[[Repository, Tag, float | None], float]) -> None:
-        self._store, self._names, self._fresh_for = store, names, fresh_for
+    def __init__(
+        self,
+        store: Store,
+        names: Names,
+        totals: Totals,
+        fresh_for: Callable[[Repository, Tag, float | None], float],
+    ) -> None:
+        self._store, self._names, self._totals, self._fresh_for = store, names, totals, fresh_for
+
+    async def stored(self) -> Stored:
+        """How much there is in all, as of a minute ago at most."""
+        return await self._totals.stored()
 
     async def search(self, query: str, limit: int, offset: int, source: str | None, order: Order) -> Search:
         """The repositories that fit; `source` is an upstream, or `hosted`: what was pushed."""

@@ -48,7 +48,7 @@ async def overview(request: web.Request) -> web.StreamResponse:
         "overview.html",
         current="/",
         day=shown.day(today),
-        stored=await views.finding.stored(),
+        stored=await views.browse.stored(),
         chart=chart.traffic(hours, now),
         downloads=views.downloads.under_way(),
         busiest=[hit for hit in busiest.hits if hit.pulls],

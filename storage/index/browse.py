@@ -3,9 +3,10 @@
 All of it is for people to look at; what a pull is answered with is read elsewhere.
 """
 
+import json
 from collections.abc import Collection
 
-from sqlalchemy import Connection, bindparam, func, not_, select, union
+from sqlalchemy import Connection, Select, bindparam, func, not_, select, union
 
 from ocispec.digest import Digest
 from ocispec.names import RepositoryName, Tag
@@ -126,53 +127,61 @@ def history(
     """How a tag moved (without one: every tag of the repository), the last move first; `before` is the id of the last
     one of the page before."""
     move = tag_history.c
+    # Where it is one tag, not by the index that has the id: that is of all tags of the repository.
+    id = move.id if tag is None else move.id + 0
     statement = (
         select(move.id, move.tag, move.at, move.from_digest, move.to_digest, move.cause)
         .join(repositories, repositories.c.id == move.repository_id)
         .where(repositories.c.upstream == bindparam("upstream"), repositories.c.name == bindparam("name"))
-        .order_by(move.id.desc())
+        .order_by(id.desc())
         .limit(limit)
     )
     if tag is not None:
         statement = statement.where(move.tag == str(tag))
     if before is not None:
-        statement = statement.where(move.id < before)
+        statement = statement.where(id < before)
     rows = connection.execute(statement, key(repository))
     return [Move(id, Tag(name), at, _digest(old), _digest(new), cause) for id, name, at, old, new, cause in rows]
 
 
 def sharing(connection: Connection, digests: Collection[Digest], scope: Scope) -> dict[Digest, Sharing]:
     """Which repositories of a scope have each of these blobs."""
-    link = repository_blobs.c
-    outside = select(repositories.c.id).where(not_(within(scope)))  # those are few, and the others may be many
-    shared = (
-        select(link.digest, func.count())
-        .where(link.digest.in_(map(str, digests)), link.repository_id.not_in(outside))
-        .group_by(link.digest)
-    )
-    counts = {row.digest: row[1] for row in connection.execute(shared)}
-    return {one: Sharing(counts.get(str(one), 0), _first(connection, one, scope)) for one in dict.fromkeys(digests)}
-
-
-def _first(connection: Connection, digest: Digest, scope: Scope) -> tuple[Repository, ...]:
-    statement = (
+    link, asked = repository_blobs.c, func.json_each(bindparam("digests")).table_valued("value")
+    mine = (link.digest == asked.c.value, link.repository_id.not_in(_outside(scope)))
+    count = select(func.count()).select_from(repository_blobs).where(*mine).scalar_subquery()
+    first = (
         select(repositories.c.name, repositories.c.upstream)
-        .join(repository_blobs, repository_blobs.c.repository_id == repositories.c.id)
-        .where(repository_blobs.c.digest == str(digest), within(scope))
-        .order_by(repository_blobs.c.repository_id)
+        .join(repository_blobs, link.repository_id == repositories.c.id)
+        .where(*mine)
+        .order_by(link.repository_id)
         .limit(_NAMED)
+        .correlate(asked)
+        .subquery()
     )
-    return tuple(Repository(RepositoryName(name), host) for name, host in connection.execute(statement))
+    pairs = func.json_group_array(func.json_array(first.c.name, first.c.upstream))
+    statement = select(asked.c.value, count, select(pairs).correlate(asked).scalar_subquery())
+    rows = connection.execute(statement, {"digests": json.dumps([str(digest) for digest in dict.fromkeys(digests)])})
+    return {Digest.parse(digest): Sharing(have, _repositories(named)) for digest, have, named in rows}
 
 
-def stored(connection: Connection) -> Stored:
-    """How much there is of everything. It reads every link: for now and then."""
+def _repositories(pairs: str) -> tuple[Repository, ...]:
+    return tuple(Repository(RepositoryName(name), host) for name, host in json.loads(pairs))
+
+
+def _outside(scope: Scope) -> Select[tuple[int]]:
+    """What a scope has not: those are few, and the others may be many."""
+    return select(repositories.c.id).where(not_(within(scope)))
+
+
+def stored(connection: Connection, scope: Scope) -> Stored:
+    """How many repositories and tags a scope has, and how much there is of everything. It reads every link: for now
+    and then."""
     links = select(func.coalesce(func.sum(blobs.c.size), 0)).join(
         repository_blobs, repository_blobs.c.digest == blobs.c.digest
     )
     statement = select(
-        select(func.count()).select_from(repositories).scalar_subquery(),
-        select(func.count()).select_from(tags).scalar_subquery(),
+        select(func.count()).select_from(repositories).where(within(scope)).scalar_subquery(),
+        select(func.count()).select_from(tags).where(tags.c.repository_id.not_in(_outside(scope))).scalar_subquery(),
         select(func.coalesce(func.sum(blobs.c.size), 0)).scalar_subquery(),
         links.scalar_subquery() + select(func.coalesce(func.sum(manifests.c.size), 0)).scalar_subquery(),
     )

@@ -32,8 +32,10 @@ from storage.views import Hit, Order, Search
 
 # The full-text indexes know a word by its trigrams; shorter ones are looked for at the beginnings of names.
 _SHORTEST = 3
-# Of what fits besides names, so many are looked at: a word that fits more says next to nothing.
-_TEXTS = 5000
+# What FTS5 takes for a phrase is its length times that of a text: 1,000 times "a" took 11 s among texts of just that.
+_LONGEST = 32
+# Of those that do not have a word in their name, so many are looked at: one that more have says next to nothing.
+_SAYING = 5000
 
 # How far a repository is from a word: 0 and up for names, by how much of the name the word is.
 _WHOLE, _LAST, _BEGINNING, _WITHIN, _ELSEWHERE = range(5)
@@ -55,7 +57,7 @@ def find(
     named: Collection[Repository] = (),
 ) -> Search:
     """The repositories of a scope that fit all `words` (without any: all), and which of `named` are among them."""
-    fitting = and_(within(scope), *map(_fits, words))
+    fitting = and_(within(scope), *(_fits(word, scope) for word in words))
     ids = select(repositories.c.id).where(fitting).order_by(*_order(order, words), _path)
     among = _among(connection, scope, named)
     if words:
@@ -109,13 +111,26 @@ def _order(order: Order, words: Sequence[str]) -> list[ColumnElement[Any]]:
             return []  # by name, as all of them do in the end
 
 
-def _fits(word: str) -> ColumnElement[bool]:
+def _fits(word: str, scope: Scope) -> ColumnElement[bool]:
     """Whether a word is found in a repository's name, or in a text of it."""
     if len(word) < _SHORTEST:
         return _begins(word)
-    texts = search_texts.c
-    said = select(texts.repository_id).where(texts.id.in_(_matching(_texts, "search_index", word).limit(_TEXTS)))
-    return repositories.c.id.in_(union_all(_matching(_names, "search_names", word), said))
+    return repositories.c.id.in_(union_all(_matching(_names, "search_names", word), _saying(word, scope)))
+
+
+def _saying(word: str, scope: Scope) -> Select[tuple[int]]:
+    """Repositories that have a text with the word: each is one of them, however many of its texts do."""
+    texts, fitting = search_texts, _matching(_texts, "search_index", word).subquery()
+    said = select(texts.c.repository_id).distinct().join(fitting, fitting.c.rowid == texts.c.id).subquery()
+    first = (
+        select(said.c.repository_id)
+        .join(repositories, repositories.c.id == said.c.repository_id)
+        .where(within(scope))
+        .limit(_SAYING)
+        .correlate(None)  # these repositories are not those of the condition that this is part of
+        .subquery()
+    )
+    return select(first.c.repository_id)
 
 
 def _distance(word: str) -> ColumnElement[int]:
@@ -133,7 +148,7 @@ def _begins(word: str) -> ColumnElement[bool]:
 
 
 def _matching(index: TableClause, name: str, word: str) -> Select[tuple[int]]:
-    """The rows of a full-text index that have the word, as a phrase: nothing in it means anything to FTS5
-    (sqlite.org/fts5.html, "FTS5 Strings")."""
-    quoted = word.replace('"', '""').replace("\0", " ")
+    """The rows of a full-text index that have the word, or the beginning of a long one, as a phrase: nothing in it
+    means anything to FTS5 (sqlite.org/fts5.html, "FTS5 Strings")."""
+    quoted = word[:_LONGEST].replace('"', '""').replace("\0", " ")
     return select(index.c.rowid).where(index.c[name].op("MATCH")(f'"{quoted}"'))

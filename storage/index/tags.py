@@ -77,7 +77,7 @@ def last_cause_of_removal(connection: Connection, repository: Repository, tag: T
             repositories.c.name == bindparam("name"),
             tag_history.c.tag == bindparam("tag"),
         )
-        .order_by(tag_history.c.id.desc())
+        .order_by((tag_history.c.id + 0).desc())  # not by the index that has it: that is of all tags of the repository
         .limit(1)
     )
     row = connection.execute(statement, {**key(repository), "tag": str(tag)}).first()

@@ -8,8 +8,9 @@ not a hundred.
 import asyncio
 import contextlib
 import threading
+import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,16 +21,22 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from storage.errors import StorageError, StoreFull, StoreUnavailable
+from storage.errors import StorageError, StoreFull, StoreUnavailable, TooSlow
 from storage.index.engine import read_engine, write_engine
 
 T = TypeVar("T")
 Unit = Callable[[Connection], T]
 
 _READERS = 4
+# For people, beside those: however long what they look for takes, no pull waits for it.
+_LOOKERS = 2
+_PATIENCE = 2.0
+# So many steps of SQLite's machine are some milliseconds; whoever asks for the time more often waits for Python's lock.
+_STEPS = 20_000
 # They only wait for their turn; as many can share a transaction.
 _WRITERS = 16
 _FULL = "full"  # SQLITE_FULL: "database or disk is full"
+_INTERRUPTED = "interrupted"  # SQLITE_INTERRUPT
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +59,9 @@ class StoreIndex:
     def __init__(self, path: Path, module: ModuleType) -> None:
         self._write_engine = write_engine(path, module)
         self._read_engine = read_engine(path, module, _READERS)
+        self._look_engine = read_engine(path, module, _LOOKERS)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="index-read")
+        self._lookers = ThreadPoolExecutor(_LOOKERS, thread_name_prefix="index-look")
         self._writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="index-write")
         self._waiting: deque[_Write] = deque()
         self._turn = threading.Lock()
@@ -69,6 +78,26 @@ class StoreIndex:
             with self._read_engine.connect() as connection:
                 return unit(connection)
         except DBAPIError as error:
+            raise index_error(error) from error
+
+    async def look(self, unit: Unit[T], patience: float = _PATIENCE) -> T:
+        """`read` for people: no pull waits for it. Raises TooSlow where it has not ended `patience` seconds from now.
+
+        The wait for a thread counts, so a queue of what is slow is gone as soon as the first of it.
+        """
+        work = partial(self._look, unit, time.monotonic() + patience)
+        return await asyncio.get_running_loop().run_in_executor(self._lookers, work)
+
+    def _look(self, unit: Unit[T], deadline: float) -> T:
+        def is_late() -> bool:
+            return time.monotonic() > deadline
+
+        try:
+            with self._look_engine.connect() as connection, _interrupted(connection, is_late):
+                return unit(connection)
+        except DBAPIError as error:
+            if is_late() and _INTERRUPTED in str(error.orig):
+                raise TooSlow("index: what was looked for takes too long to find") from error
             raise index_error(error) from error
 
     async def write(self, unit: Unit[T], *, durable: bool = True) -> T:
@@ -142,9 +171,22 @@ class StoreIndex:
         """Commit what waits, then close every connection."""
         self._writers.shutdown()
         self._readers.shutdown()
+        self._lookers.shutdown()
         self._let_go()
         self._read_engine.dispose()
+        self._look_engine.dispose()
         self._write_engine.dispose()
+
+
+@contextlib.contextmanager
+def _interrupted(connection: Connection, is_late: Callable[[], bool]) -> Iterator[None]:
+    """End what a connection is doing when it is late (sqlite.org/c3ref/progress_handler.html)."""
+    raw: Any = connection.connection.dbapi_connection
+    raw.set_progress_handler(is_late, _STEPS)
+    try:
+        yield
+    finally:
+        raw.set_progress_handler(None, 0)
 
 
 def _run(connection: Connection, batch: list[_Write]) -> list[tuple[Any, Exception | None]]:

@@ -1,25 +1,30 @@
 """What people find: in step with what is there, whatever they type."""
 
+import asyncio
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 from ocispec.digest import Digest
 from ocispec.media_types import OCI_IMAGE, OCI_INDEX
 from ocispec.names import RepositoryName, Tag
 from ocispec.pagination import Page
 from storage import description
-from storage.index import repositories, search
+from storage.index import browse, repositories, search, tags
 from storage.index.engine import sqlite_module, write_engine
 from storage.index.migrate import upgrade
+from storage.index.unit import _READERS
 from storage.repository import Repository
+from storage.scope import Rules, Scope
 from storage.store import Store, open_store
-from storage.views import Pulls
+from storage.views import Pulls, Sharing
 from tests.conftest import Clock
 from tests.storage.samples import (
     APP,
@@ -29,6 +34,7 @@ from tests.storage.samples import (
     WEB,
     Document,
     document,
+    index_of,
     put_blob,
     put_manifest,
     query,
@@ -188,6 +194,44 @@ async def test_no_query_breaks_it(store: Store) -> None:
     assert await found(store, "a_p") == []
 
 
+async def test_long_queries_are_cut(store: Store) -> None:
+    """What FTS5 takes for a word is its length times that of what it is looked for in."""
+    await put_image(store, APP, config_of(said="a" * 1000), "b" * 40)
+    assert await found(store, "b" * 41) == ["team/app"]  # its first 32
+    assert await found(store, "b" * 31 + "a") == []
+    assert await found(store, "team" + " " * 196 + "nonesuch") == ["team/app"]
+    assert await found(store, "team" + " " * 193 + "none") == []
+
+
+async def test_people_wait_for_no_pull(store: Store) -> None:
+    """Nor, with threads of their own, pulls for them."""
+    image = await put_image(store, APP, config_of(), "latest")
+    go_on = threading.Event()
+    pulls = [asyncio.create_task(index_of(store).read(lambda _: go_on.wait(60))) for _ in range(_READERS)]
+    assert await found(store, "app") == ["team/app"]
+    assert await store.finding.repository(APP) is not None
+    assert len((await store.finding.tags(APP, Page()))[0]) == 1
+    assert len(await store.finding.history(APP, None, 10)) == 1
+    assert len(await store.finding.sharing([image.digest], EVERYTHING)) == 1
+    assert await store.finding.config(APP, Digest.of(config_of())) is not None
+    assert await store.finding.traffic(3600) == {}
+    assert (await store.finding.stored(EVERYTHING)).tags == 1
+    assert not any(pull.done() for pull in pulls)
+    go_on.set()
+    await asyncio.gather(*pulls)
+
+
+async def test_no_repository_hides_the_others(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of those that say a word only so many are looked at; that one says it often, or may not be seen, is nothing."""
+    monkeypatch.setattr(search, "_SAYING", 2)
+    await put_image(store, NGINX, config_of(), "release-0")
+    await put_image(store, APP, config_of(), *(f"release-{number}" for number in range(10)))
+    await put_image(store, WEB, config_of(), "release-1")
+    shown = await store.finding.search("release", Scope({"": Rules()}), 10)
+    assert {hit.repository for hit in shown.hits} == {APP, WEB}
+    assert len(await found(store, "release")) == 2
+
+
 async def test_whole_names_come_first_then_what_is_pulled_most(store: Store, clock: Clock) -> None:
     names = ["team/redis-tools", "redis", "cache/redis", "bored/redishes", "team/other"]
     for name in names:
@@ -245,6 +289,75 @@ async def test_who_shares_a_layer(store: Store) -> None:
     await put_blob(store, APP, b"mine")
     shared = await store.finding.sharing([Digest.of(LAYER), Digest.of(b"mine"), Digest.of(b"nobody's")], EVERYTHING)
     assert [(one.count, one.repositories) for one in shared.values()] == [(3, (APP, WEB, NGINX)), (1, (APP,)), (0, ())]
+
+
+async def test_who_shares_a_layer_is_told_within_the_scope(store: Store) -> None:
+    for repository in (NGINX, APP, WEB):
+        await put_blob(store, repository, LAYER)
+    await put_blob(store, NGINX, b"only denied")
+    digests = [Digest.of(LAYER), Digest.of(b"only denied")]
+    for scope in (Scope({"": Rules(), "docker.io": Rules(deny=["library/*"])}), Scope({"": Rules()})):
+        shared = await store.finding.sharing(digests, scope)
+        assert [shared[digest] for digest in digests] == [Sharing(2, (APP, WEB)), Sharing(0, ())]
+
+
+async def test_who_shares_one_of_very_many_layers(store: Store) -> None:
+    sharers = [Repository(RepositoryName(f"team/{number:02}")) for number in range(25)]
+    for repository in sharers:
+        await put_blob(store, repository, LAYER)
+    others = [Digest.of(str(number).encode()) for number in range(12_000)]
+    layers = [*others, Digest.of(LAYER), *others]
+    shared = await index_of(store).read(lambda connection: browse.sharing(connection, layers, EVERYTHING))
+    assert len(shared) == 12_001
+    assert shared[Digest.of(LAYER)] == Sharing(25, tuple(sharers[:20]))
+    assert {shared[digest] for digest in others} == {Sharing(0, ())}
+
+
+async def test_how_much_is_stored(store: Store) -> None:
+    """What is counted is of the scope; the bytes are those on the disk."""
+    for repository in (APP, NGINX):
+        await put_blob(store, repository, LAYER)
+    app, nginx = (image_of(config_of(), annotations={"of": of}) for of in ("app", "the other"))
+    await put_manifest(store, APP, app, "1", "2")
+    await put_manifest(store, NGINX, nginx, "1")
+    bodies = len(app.body) + len(nginx.body)
+    for scope, *counts in ((EVERYTHING, 2, 3), (Scope({"": Rules()}), 1, 2), (Scope({}), 0, 0)):
+        stored = await store.finding.stored(scope)
+        assert [stored.repositories, stored.tags] == counts
+        assert stored.referred - stored.stored == len(LAYER)
+        assert stored.stored >= bodies + len(LAYER)
+
+
+def indexes_of(connection: Connection, table: str, unit: Callable[[], object]) -> list[str]:
+    """How SQLite looks into a table for what a unit asks."""
+    asked: list[tuple[str, Any]] = []
+
+    def hear(_connection: object, _cursor: object, statement: str, parameters: Any, *_: object) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(connection, "before_cursor_execute", hear)
+    unit()
+    event.remove(connection, "before_cursor_execute", hear)
+    steps = [
+        str(step[3])
+        for statement, parameters in asked
+        if statement.startswith("SELECT")
+        for step in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+    ]
+    return [step for step in steps if f" {table} " in step]
+
+
+def test_the_moves_of_a_tag_are_found_without_those_of_others(connection: Connection) -> None:
+    app = Repository(RepositoryName("app"))
+    for ask in (
+        lambda: tags.last_cause_of_removal(connection, app, LATEST),
+        lambda: browse.history(connection, app, LATEST, 10),
+        lambda: browse.history(connection, app, LATEST, 10, before=1000),
+    ):
+        (step,) = indexes_of(connection, "tag_history", ask)
+        assert "ix_tag_history_repository_id_tag_at (repository_id=? AND tag=?)" in step
+    (step,) = indexes_of(connection, "tag_history", lambda: browse.history(connection, app, None, 10))
+    assert "ix_tag_history_repository_id (repository_id=?" in step
 
 
 async def test_history_in_pages(store: Store) -> None:

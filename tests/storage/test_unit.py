@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
-from storage.errors import MissingContent, StoreFull, StoreUnavailable
+from storage.errors import MissingContent, StoreFull, StoreUnavailable, TooSlow
 from storage.index import facts
 from storage.index.engine import sqlite_module
 from storage.index.migrate import upgrade
-from storage.index.unit import _WRITERS, StoreIndex
+from storage.index.unit import _LOOKERS, _WRITERS, StoreIndex
 
 
 def put(name: str, value: str = "1") -> Callable[[Connection], object]:
@@ -81,6 +81,41 @@ async def test_a_read_sees_one_moment(index: StoreIndex) -> None:
     go_on.set()
     assert await reading == (None, None)
     assert await index.read(lambda connection: facts.get(connection, "a")) == "changed"
+
+
+ENDLESS = text("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n")
+
+
+async def test_what_people_look_for_has_an_end(index: StoreIndex) -> None:
+    with pytest.raises(TooSlow):
+        await index.look(lambda connection: connection.execute(ENDLESS).scalar(), patience=0.01)
+    assert await index.look(lambda connection: facts.get(connection, "a"), patience=600) is None
+
+
+async def test_the_end_of_a_look_is_no_end_of_the_next_one(index: StoreIndex) -> None:
+    for _ in range(2 * _LOOKERS):  # each connection has had one
+        with pytest.raises(TooSlow):
+            await index.look(lambda connection: connection.execute(ENDLESS).scalar(), patience=0.01)
+    counted = text(
+        "SELECT count(*) FROM (WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 200000) "
+        "SELECT i FROM n)"
+    )
+    assert await index.look(lambda connection: connection.execute(counted).scalar(), patience=600) == 200_000
+
+
+async def test_reads_do_not_wait_for_people(index: StoreIndex) -> None:
+    go_on = threading.Event()
+    looking = [asyncio.create_task(index.look(lambda _: go_on.wait(30))) for _ in range(3 * _LOOKERS)]
+    await index.write(put("a"))
+    assert await names(index) == {"a"}
+    assert not any(task.done() for task in looking)
+    go_on.set()
+    assert all(await asyncio.gather(*looking))
+
+
+async def test_looking_cannot_write(index: StoreIndex) -> None:
+    with pytest.raises(StoreUnavailable):
+        await index.look(put("a"))
 
 
 @pytest.mark.parametrize("error", [ValueError("mine"), MissingContent(()), KeyError("k")])
