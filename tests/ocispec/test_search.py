@@ -64,7 +64,8 @@ def test_one_line__of(text: str, line: str) -> None:
 
 
 def test_no_more_results_than_we_ask_for() -> None:
-    body = answer("q", 1, 500, 500, [{"name": "Not Valid"}, *({"name": f"a/b{n}"} for n in range(500))])
+    entries: list[dict[str, object]] = [{"name": name} for name in ("Not Valid", *(f"a/b{n}" for n in range(500)))]
+    body = answer("q", 1, 500, 500, entries)
     assert [hit.name for hit in parse_results(body)] == [f"a/b{n}" for n in range(100)]
 
 
