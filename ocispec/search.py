@@ -5,9 +5,9 @@ index.docker.io sends.
 """
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from ocispec.errors import NameInvalid, RequestInvalid
 from ocispec.names import RepositoryName
@@ -16,7 +16,6 @@ from ocispec.pagination import whole_number
 # `docker search --limit` takes 1 to 100, and sends 25 without it.
 USUAL_PAGE, MAX_PAGE = 25, 100
 _MAX_TEXT = 400
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,10 @@ class SearchHit:
 
 
 def parse_results(body: bytes) -> list[SearchHit]:
-    """Read an answer; entries that cannot be understood are left out. Raises ValueError for what is no answer."""
+    """Read an answer, as much of it as we ask for; entries that cannot be understood are left out.
+
+    Raises ValueError for what is no answer.
+    """
     try:
         answer = json.loads(body)
     except RecursionError as error:
@@ -38,7 +40,7 @@ def parse_results(body: bytes) -> list[SearchHit]:
     results = answer.get("results") if isinstance(answer, dict) else None
     if not isinstance(results, list):
         raise ValueError("there are no results")
-    return [hit for entry in results if (hit := _hit(entry)) is not None]
+    return list(islice((hit for entry in results if (hit := _hit(entry)) is not None), MAX_PAGE))
 
 
 def _hit(entry: object) -> SearchHit | None:
@@ -52,14 +54,18 @@ def _hit(entry: object) -> SearchHit | None:
     return SearchHit(
         name,
         one_line(description) if isinstance(description, str) else "",
-        stars if isinstance(stars, int) and 0 <= stars < 2**53 else 0,
+        stars if type(stars) is int and 0 <= stars < 2**53 else 0,
         entry.get("is_official") is True,
     )
 
 
 def one_line(text: str) -> str:
-    """Without what a terminal would take for more than text, and no longer than a line or two."""
-    plain = _CONTROL.sub(" ", text).strip().encode(errors="replace").decode()
+    """What can be printed of it, no longer than a line or two: nothing moves the cursor, or turns the line round.
+
+    Lines and other spaces are single spaces; control and format characters (Unicode's Cc and Cf) are left out.
+    """
+    kept = (char if char.isprintable() else " " if char.isspace() else "" for char in text)
+    plain = " ".join("".join(kept).split())
     return plain if len(plain) <= _MAX_TEXT else f"{plain[: _MAX_TEXT - 1]}…"
 
 

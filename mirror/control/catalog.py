@@ -28,11 +28,11 @@ async def repositories(request: web.Request) -> web.StreamResponse:
 
 
 async def search(request: web.Request) -> web.StreamResponse:
-    """What is here, and what the upstreams' own search finds."""
+    """What is here, what the upstreams' own search finds, and which of those could not say."""
     limit, offset = _limit(request), _number(request, "offset", 0)
-    found, total = await parse.commands(request).search.find(request.query.get("q", ""), limit, offset)
-    following = {"offset": offset + limit} if offset + len(found) < total else None
-    return _list(request, {"total": total, "results": [views.result(one) for one in found]}, following)
+    found = await parse.commands(request).search.find(request.query.get("q", ""), limit, offset)
+    following = {"offset": offset + limit} if offset + len(found.results) < found.total else None
+    return _list(request, views.found(found), following)
 
 
 async def repository(request: web.Request) -> web.StreamResponse:

@@ -1,7 +1,7 @@
 """What there is to see, as JSON. Times are seconds since the epoch, sizes bytes."""
 
 from mirror.discovery.browse import Image, Layer, TagState
-from mirror.discovery.search import Result
+from mirror.discovery.search import Found, Result
 from ocispec.descriptor import Descriptor
 from ocispec.image_config import ImageConfig, Step
 from storage.repository import Repository
@@ -13,6 +13,14 @@ JSON = dict[str, object]
 def hit(found: Hit) -> JSON:
     used = {"tags": found.tags, "pulls": found.pulls, "last_pulled_at": found.last_pulled_at}
     return {**_name(found.repository), "description": found.description, **used}
+
+
+def found(page: Found) -> JSON:
+    return {
+        "total": page.total,
+        "results": [result(one) for one in page.results],
+        "not_searched": list(page.not_searched),
+    }
 
 
 def result(found: Result) -> JSON:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 
-from cachetools import TLRUCache
+from cachetools import TLRUCache, TTLCache
 
 from mirror.flights import Flights
 from mirror.reading import read
@@ -28,9 +28,13 @@ from storage.store import Store
 log = logging.getLogger(__name__)
 _EVERYTHING = Page(limit=2**31)
 # The pages of one long list are cut from one answer of the upstream: for this long after its first page, and for lists
-# of so many tags together.
+# of so many tags together. Where it failed, all pages are of what is cached: known of so many repositories.
 _PAGING_SECONDS = 60.0
 _MAX_REMEMBERED = 400_000
+_MAX_FAILING = 10_000
+# A list of more tags than this took the upstream several requests. For so long it is its first page's answer, too.
+_LONG = 1000
+_LONG_SECONDS = 5.0
 _FALLBACK_LENGTH = 64
 # Of an upstream's list of referrers: fifteen thousand plain ones.
 _MAX_PARTS = 200_000
@@ -43,6 +47,14 @@ class Listed:
     names: list[str]
     more: bool
     is_stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Whole:
+    """Every tag of a repository, in order, as they were `at` a time in seconds since the epoch."""
+
+    names: list[str]
+    at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +78,12 @@ class Lists:
         scope: Scope,
         clock: Callable[[], float],
     ) -> None:
-        self._store, self._upstreams, self._scope = store, upstreams, scope
+        self._store, self._upstreams, self._scope, self._clock = store, upstreams, scope, clock
         self._flights = Flights()
-        self._paged: TLRUCache[Repository, Listed] = TLRUCache(
-            _MAX_REMEMBERED, lambda _, __, now: now + _PAGING_SECONDS, clock, lambda found: len(found.names)
+        self._paged: TLRUCache[Repository, _Whole] = TLRUCache(
+            _MAX_REMEMBERED, lambda _, __, now: now + _PAGING_SECONDS, clock, lambda whole: len(whole.names)
         )
+        self._failing: TTLCache[Repository, None] = TTLCache(_MAX_FAILING, _PAGING_SECONDS, clock)
 
     async def close(self) -> None:
         await self._flights.close()
@@ -83,15 +96,10 @@ class Lists:
         repository = self._owner(place)
         if repository.is_hosted:
             return Listed(*await self._store.manifests.tag_page(repository, page))
-        try:
-            return _cut(await self._whole(repository, page), page)
-        except UpstreamError as error:
-            if repository not in self._store.repositories:
-                if isinstance(error, UpstreamRefused):
-                    raise NameUnknown(str(error)) from error
-                raise
-            log.warning("listing cached tags only", extra={"repository": str(repository), "reason": str(error)})
+        whole = await self._whole(repository, page)
+        if whole is None:
             return Listed(*await self._store.manifests.tag_page(repository, page), is_stale=True)
+        return _cut(whole.names, page)
 
     def _owner(self, place: Place) -> Repository:
         """Raises NameUnknown for a hosted repository that there is not, too: it has no lists, not even empty ones."""
@@ -100,21 +108,46 @@ class Lists:
             raise NameUnknown(place.hint, detail={"name": place.name})
         return repository
 
-    async def _whole(self, repository: Repository, page: Page) -> Listed:
-        """The list that a page is cut from. Its first page is the upstream's word of now; the others go with it.
+    async def _whole(self, repository: Repository, page: Page) -> _Whole | None:
+        """The list that a page is cut from; None where the upstream fails and something is cached.
 
+        A first page is the upstream's word of now, or of a moment ago where that word is long; the others go with it.
         Raises NameUnknown, UpstreamError.
         """
-        found = self._paged.get(repository) if page.last else None
-        if found is None:
-            found = Listed(await self._merged_tags(repository), more=False)
-            if len(found.names) <= self._paged.maxsize:
-                self._paged[repository] = found
-        return found
+        known = self._paged.get(repository)
+        if known is not None and (page.last or self._is_new_and_long(known)):
+            return known
+        if page.last and repository in self._failing:
+            return None
+        return await self._flights.join(repository, lambda: self._ask(repository))
+
+    def _is_new_and_long(self, whole: _Whole) -> bool:
+        return len(whole.names) > _LONG and abs(self._clock() - whole.at) < _LONG_SECONDS
+
+    async def _ask(self, repository: Repository) -> _Whole | None:
+        """As `_whole`, of the upstream. Everybody waits for the same: each would sort a hundred thousand otherwise."""
+        try:
+            whole = _Whole(await self._merged_tags(repository), self._clock())
+        except UpstreamError as error:
+            self._note_failure(repository, error)
+            return None
+        self._failing.pop(repository, None)
+        if len(whole.names) <= self._paged.maxsize:
+            self._paged[repository] = whole
+        return whole
+
+    def _note_failure(self, repository: Repository, error: UpstreamError) -> None:
+        """Raises it where nothing is cached; as NameUnknown, where the upstream refuses."""
+        if repository not in self._store.repositories:
+            if isinstance(error, UpstreamRefused):
+                raise NameUnknown(str(error)) from error
+            raise error
+        if repository not in self._failing:
+            log.warning("listing cached tags only", extra={"repository": str(repository), "reason": str(error)})
+        self._failing[repository] = None
 
     async def _merged_tags(self, repository: Repository) -> list[str]:
-        upstream = self._upstreams[repository.upstream]
-        remote = await self._flights.join(repository, lambda: upstream.tags(repository.name))
+        remote = await self._upstreams[repository.upstream].tags(repository.name)
         if remote is None and repository not in self._store.repositories:
             raise NameUnknown(detail={"name": repository.path})
         cached, _ = await self._store.manifests.tag_page(repository, _EVERYTHING)
@@ -191,10 +224,10 @@ class Lists:
         return await self._flights.join((repository, subject, artifact_type), ask)
 
 
-def _cut(whole: Listed, page: Page) -> Listed:
-    start = bisect_right(whole.names, page.last) if page.last else 0
+def _cut(names: list[str], page: Page) -> Listed:
+    start = bisect_right(names, page.last) if page.last else 0
     end = start + page.limit
-    return replace(whole, names=whole.names[start:end], more=end < len(whole.names))
+    return Listed(names[start:end], more=end < len(names))
 
 
 def _merged(some: list[str], others: list[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """Search: what is here, and what the upstreams' own search finds, each repository once."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -7,7 +8,7 @@ from mirror.routing import Names
 from mirror.upstream.search import UpstreamSearch
 from ocispec.errors import NameInvalid, NameUnknown
 from ocispec.names import RepositoryName
-from ocispec.search import SearchHit
+from ocispec.search import SearchHit, one_line
 from storage.repository import Repository
 from storage.store import Store
 from storage.views import Hit
@@ -27,29 +28,43 @@ class Result:
     pulls: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A page of what fits, best first; how many there are; and the upstreams that could not be searched, by host."""
+
+    results: Sequence[Result]
+    total: int
+    not_searched: Sequence[str]
+
+
 class Search:
     """Looks through the store and asks the search of each upstream that has one, by host."""
 
     def __init__(self, store: Store, names: Names, searches: Mapping[str, UpstreamSearch]) -> None:
         self._store, self._names, self._searches = store, names, searches
 
-    async def find(self, query: str, limit: int, offset: int) -> tuple[Sequence[Result], int]:
-        """What fits, best first: what is here before what is not. And how many there are."""
+    async def find(self, query: str, limit: int, offset: int) -> Found:
+        """What is here before what is not."""
         query = " ".join(query.split())
-        said = {
-            Repository(self._full(host, hit.name), host): hit
-            for host, search in self._searches.items()
-            for hit in await search.find(query)
-        }
+        said, not_searched = await self._ask(query)
         here = await self._store.finding.search(query, self._names.scope, limit, offset, named=said)
         found = [self._here(hit, said.get(hit.repository)) for hit in here.hits]
         rest = [one for one in said if one not in here.named and self._names.scope.has(one)]
         start = max(0, offset - here.total)
         found += [self._elsewhere(one, said[one]) for one in rest[start : start + limit - len(found)]]
-        return found, here.total + len(rest)
+        return Found(found, here.total + len(rest), not_searched)
+
+    async def _ask(self, query: str) -> tuple[Mapping[Repository, SearchHit], Sequence[str]]:
+        """What the upstreams' searches say, all asked at once; and who said nothing."""
+        answers = await asyncio.gather(*(search.find(query) for search in self._searches.values()))
+        by_host = dict(zip(self._searches, answers, strict=True))
+        said = {
+            Repository(self._full(host, hit.name), host): hit for host, hits in by_host.items() for hit in hits or ()
+        }
+        return said, [host for host, hits in by_host.items() if hits is None]
 
     def _here(self, hit: Hit, said: SearchHit | None) -> Result:
-        name, description = self._name(hit.repository), said.description if said else hit.description
+        name, description = self._name(hit.repository), (said and said.description) or one_line(hit.description)
         stars, official = (said.stars, said.is_official) if said else (0, False)
         return Result(name, hit.repository, True, description, stars, official, hit.pulls)
 

@@ -18,8 +18,8 @@ async def search(request: web.Request) -> web.StreamResponse:
     query = request.query.get("q", "")
     size = parse_number(request.query.get("n"), "n", USUAL_PAGE, 1, MAX_PAGE)
     page = parse_number(request.query.get("page"), "page", 1, 1, _MAX_PAGES)
-    found, total = await parse.services(request).search.find(query, size, (page - 1) * size)
-    return reply.json(answer(query, page, size, total, [_result(one) for one in found]))
+    found = await parse.services(request).search.find(query, size, (page - 1) * size)
+    return reply.json(answer(query, page, size, found.total, [_result(one) for one in found.results]))
 
 
 def _result(found: Result) -> dict[str, object]:

@@ -82,6 +82,21 @@ async def test_repositories(mirror: RunningMirror) -> None:
     assert redis["repositories"][0]["description"] == STOCK["library/redis"]
 
 
+async def test_search__says_who_could_not(server: Server, hub: FakeHub) -> None:
+    fill(hub)
+    mirror = await server(upstream={"search_url": "http://127.0.0.1:9"})
+    await pull_everything(mirror, "library/redis")
+    page = await get(mirror, "/api/v1/search", q="redis")
+    assert [one["name"] for one in page["results"]] == ["redis"]
+    assert (page["total"], page["not_searched"]) == (1, ["docker.io"])
+    assert (await get(mirror, "/api/v1/search", q=""))["not_searched"] == []
+    assert (await get(mirror, "/api/v1/search", q="x" * 201))["not_searched"] == ["docker.io"]
+
+
+async def test_search__where_no_upstream_has_one(mirror: RunningMirror) -> None:
+    assert (await get(mirror, "/api/v1/search", q="redis"))["not_searched"] == []
+
+
 @pytest.mark.parametrize("n", ["1", "2", "5", "500"])
 @pytest.mark.parametrize("order", ["name", "pulls", "recent", "fitting"])
 async def test_pages_of_repositories(mirror: RunningMirror, n: str, order: str) -> None:

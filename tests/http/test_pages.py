@@ -1,5 +1,6 @@
 """Lists, page by page: whatever the size of the pages, together they are the list, in order, each entry once."""
 
+import asyncio
 import json
 import random
 import re
@@ -9,8 +10,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from ocispec.pagination import Page
+from storage.manifests import Manifests
+from storage.repository import Repository
 from tests.conftest import Answer, Clock, RunningMirror, Server
-from tests.fakes.faults import Asked, Fault, Reply, json_reply
+from tests.fakes.faults import Asked, Fault, Reply, Status, json_reply
 from tests.fakes.images import Image, digest_of, make_image
 from tests.fakes.upstream import FakeHub
 from tests.mirror.push.pushing import push_blob, push_image, put_manifest
@@ -179,6 +183,68 @@ async def test_pages_go_together__also_where_the_upstream_fails_in_between(hub: 
     await hub.stop()
     answer = await mirror.get(f"{path}&last=b")
     assert (answer.status, answer.json()["tags"]) == (200, ["c", "d"])
+
+
+async def test_a_long_list_is_its_first_page_too_for_a_moment(
+    hub: FakeHub, mirror: RunningMirror, clock: Clock
+) -> None:
+    """A hundred requests to the upstream are too many for everybody who asks for the beginning of it."""
+    hub.add_image(NAME, "latest", IMAGE)
+    hub.fault("tags", Long(2500))
+    path = f"/v2/{NAME}/tags/list?n=2"
+    for _ in range(3):
+        assert (await mirror.get(path)).json()["tags"] == ["v000000", "v000001"]
+        clock.advance(1)
+    assert hub.count("registry", path_contains="/tags/list") == 1 + 3  # one of them the challenge
+    clock.advance(2)
+    await mirror.get(path)
+    assert hub.count("registry", path_contains="/tags/list") == 1 + 6
+    clock.advance(-86_400)
+    await mirror.get(path)
+    assert hub.count("registry", path_contains="/tags/list") == 1 + 9
+
+
+async def test_fifty_at_once_read_and_sort_once(
+    hub: FakeHub, mirror: RunningMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[Repository] = []
+    tag_page = Manifests.tag_page
+
+    async def counted(self: Manifests, repository: Repository, page: Page) -> tuple[list[str], bool]:
+        reads.append(repository)
+        return await tag_page(self, repository, page)
+
+    monkeypatch.setattr(Manifests, "tag_page", counted)
+    hub.add_image(NAME, "a", IMAGE)
+    hub.latency = 0.3
+    answers = await asyncio.gather(*(mirror.get(f"/v2/{NAME}/tags/list") for _ in range(50)))
+    assert [answer.json()["tags"] for answer in answers] == [["a"]] * 50
+    assert len(reads) == 1
+
+
+async def test_pages_of_a_stale_list_ask_nobody_again(
+    hub: FakeHub, mirror: RunningMirror, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for tag in "abcd":
+        hub.add_image(NAME, tag, IMAGE)
+        await fetch(mirror, manifest(tag))
+    hub.fault("tags", Status(403))
+    hub.clear()
+    path = f"/v2/{NAME}/tags/list"
+    assert await walk(mirror, path, "tags", 1) == [["a"], ["b"], ["c"], ["d"]]
+    assert hub.count("registry", path_contains="/tags/list") == 1
+    answer = await mirror.get(f"{path}?last=b")
+    assert (answer.json()["tags"], answer.headers["X-Cache"]) == (["c", "d"], "stale")
+    assert hub.count("registry", path_contains="/tags/list") == 1
+    await mirror.get(path)  # a first page is asked for each time
+    assert hub.count("registry", path_contains="/tags/list") == 2
+    assert [record.message for record in caplog.records].count("listing cached tags only") == 1
+    clock.advance(60)
+    await mirror.get(f"{path}?last=b")
+    assert hub.count("registry", path_contains="/tags/list") == 3
+    hub.clear_faults()
+    assert "X-Cache" not in (await mirror.get(path)).headers
+    assert "X-Cache" not in (await mirror.get(f"{path}?last=b")).headers
 
 
 async def test_referrers_with_long_annotations(mirror: RunningMirror) -> None:

@@ -2,16 +2,19 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from tests.conftest import RunningMirror, Server
+from mirror.upstream import limits
+from tests.conftest import Clock, RunningMirror, Server
 from tests.fakes.upstream import FakeHub
-from tests.pages.shop import STOCK, fill, pull_everything, push
+from tests.pages.shop import STOCK, fill, image_index, pull_everything, push
 
 HITS = [
     {"name": "nginx", "description": "Official build of Nginx.", "star_count": 20000, "is_official": True},
@@ -30,19 +33,20 @@ class FakeSearch:
         self.headers: list[Any] = []
         self.answer: object = {"results": HITS}
         self.status = 200
-        self.hangs = False
+        self.more_headers: dict[str, str] = {}
+        self.hold: Callable[[], Awaitable[object]] | None = None
 
     async def serve(self, request: web.Request) -> web.Response:
         self.asked.append(dict(request.query))
         self.headers.append(request.headers)
-        if self.hangs:
-            await asyncio.sleep(60)
+        if self.hold is not None:
+            await self.hold()
         body = self.answer if isinstance(self.answer, bytes) else json.dumps(self.answer).encode()
-        return web.Response(status=self.status, body=body, headers={"Location": "/elsewhere"})
+        return web.Response(status=self.status, body=body, headers={"Location": "/elsewhere", **self.more_headers})
 
 
-@pytest.fixture
-async def searching() -> AsyncIterator[tuple[FakeSearch, str]]:
+@asynccontextmanager
+async def search_server() -> AsyncIterator[tuple[FakeSearch, str]]:
     fake = FakeSearch()
     application = web.Application()
     application.router.add_get("/v1/search", fake.serve)
@@ -50,6 +54,12 @@ async def searching() -> AsyncIterator[tuple[FakeSearch, str]]:
     await server.start_server()
     yield fake, str(server.make_url("")).rstrip("/")
     await server.close()
+
+
+@pytest.fixture
+async def searching() -> AsyncIterator[tuple[FakeSearch, str]]:
+    async with search_server() as running:
+        yield running
 
 
 async def results(mirror: RunningMirror, **query: str) -> list[dict[str, Any]]:
@@ -149,6 +159,157 @@ async def test_a_search_that_fails(server: Server, searching: tuple[FakeSearch, 
     assert await results(mirror, q="nginx") == []
 
 
+@pytest.mark.parametrize("status", [400, 404, 422])
+async def test_a_query_that_is_refused_says_nothing_of_others(
+    server: Server, searching: tuple[FakeSearch, str], status: int
+) -> None:
+    fake, url = searching
+    fake.status = status
+    mirror = await server(upstream={"search_url": url})
+    for _ in range(2):
+        assert await results(mirror, q="%%%") == []
+    assert len(fake.asked) == 1, "remembered as nothing"
+    fake.status = 200
+    assert len(await results(mirror, q="nginx")) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"),
+    [
+        (500, {}, 30),
+        (403, {}, 30),
+        (429, {}, 10),
+        (429, {"Retry-After": "120"}, 120),
+        (429, {"Retry-After": "9999999"}, 3600),
+    ],
+)
+async def test_a_search_that_fails_is_left_alone(
+    server: Server,
+    searching: tuple[FakeSearch, str],
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    status: int,
+    headers: dict[str, str],
+    seconds: int,
+) -> None:
+    monkeypatch.setattr(limits, "_LIMITED", 10.0)
+    monkeypatch.setattr(limits, "_MAX_LIMITED", 3600.0)
+    caplog.set_level(logging.INFO, "mirror.upstream.search")
+    fake, url = searching
+    mirror = await server(upstream={"search_url": url})
+    assert len(await results(mirror, q="nginx")) == 3
+    fake.status, fake.more_headers = status, headers
+    for asked in (2, 3):  # at once; and again, when the time is over
+        await results(mirror, q="b")
+        clock.advance(seconds - 1)
+        await results(mirror, q="c")
+        assert len(fake.asked) == asked
+        clock.advance(1)
+    fake.status = 200
+    assert len(await results(mirror, q="b")) == 3
+    said = [record.message for record in caplog.records if record.message.startswith("an upstream's search")]
+    assert said == ["an upstream's search fails", "an upstream's search answers again"]
+
+
+async def test_a_search_that_fails_is_asked_again_when_the_clock_was_set(
+    server: Server, searching: tuple[FakeSearch, str], clock: Clock
+) -> None:
+    fake, url = searching
+    fake.status = 500
+    mirror = await server(upstream={"search_url": url})
+    await results(mirror, q="a")
+    clock.advance(-86_400)
+    await results(mirror, q="b")
+    assert len(fake.asked) == 2
+
+
+async def test_what_is_known_is_found_while_it_fails(server: Server, searching: tuple[FakeSearch, str]) -> None:
+    fake, url = searching
+    mirror = await server(upstream={"search_url": url})
+    await results(mirror, q="nginx")
+    fake.status = 500
+    assert await results(mirror, q="other") == []
+    assert len(await results(mirror, q="nginx")) == 3
+
+
+async def test_no_more_than_four_at_once(server: Server, hub: FakeHub, searching: tuple[FakeSearch, str]) -> None:
+    fake, url = searching
+    fill(hub)
+    held, come = asyncio.Event(), asyncio.Semaphore(0)
+
+    async def hold() -> None:
+        come.release()
+        await held.wait()
+
+    fake.hold = hold
+    mirror = await server(upstream={"search_url": url})
+    await pull_everything(mirror, "library/redis")
+    first = [asyncio.create_task(results(mirror, q=f"nginx {n}")) for n in range(4)]
+    for _ in first:
+        await come.acquire()
+    assert [one["name"] for one in await results(mirror, q="redis")] == ["redis"]  # and does not wait for a place
+    held.set()
+    assert [len(found) for found in await asyncio.gather(*first)] == [3] * 4
+    assert len(fake.asked) == 4
+    assert len(await results(mirror, q="redis")) == 4, "it was not taken for a failure"
+
+
+async def test_capitals_do_not_matter(server: Server, searching: tuple[FakeSearch, str]) -> None:
+    fake, url = searching
+    mirror = await server(upstream={"search_url": url})
+    for query in ("Nginx", "nginx", " NGINX "):
+        assert len(await results(mirror, q=query)) == 3
+    assert len(fake.asked) == 1
+
+
+async def test_all_searches_are_asked_at_the_same_time(server: Server, searching: tuple[FakeSearch, str]) -> None:
+    """Each answers when the other was asked, too."""
+    fake, url = searching
+    async with search_server() as (other, other_url):
+        fake.hold = other.hold = asyncio.Barrier(2).wait
+        other.answer = {"results": [{"name": "org/nginx"}]}
+        more = {"x": {"host": "quay.example", "url": other_url, "search_url": other_url}}
+        mirror = await server(upstream={"search_url": url}, upstreams=more)
+        names = [one["name"] for one in await results(mirror, q="nginx")]
+    assert names == ["nginx", "bitnami/nginx", "evil/nginx", "quay.example/org/nginx"]
+
+
+async def test_what_is_here_and_fits_by_the_hubs_word_alone(
+    server: Server, hub: FakeHub, searching: tuple[FakeSearch, str]
+) -> None:
+    fake, url = searching
+    fill(hub)
+    fake.answer = {"results": [{"name": "redis", "description": "Keeps values by their keys."}]}
+    mirror = await server(upstream={"search_url": url})
+    await pull_everything(mirror, "library/redis")
+    (found,) = await results(mirror, q="cache")
+    assert (found["name"], found["is_here"]) == ("redis", True)
+    assert found["description"] == "(here) Keeps values by their keys."
+
+
+async def test_an_empty_description_hides_nothing(
+    server: Server, hub: FakeHub, searching: tuple[FakeSearch, str]
+) -> None:
+    fake, url = searching
+    fill(hub)
+    fake.answer = {"results": [{"name": "redis", "description": "", "star_count": 7}]}
+    mirror = await server(upstream={"search_url": url})
+    await pull_everything(mirror, "library/redis")
+    (found,) = await results(mirror, q="redis")
+    assert (found["description"], found["star_count"]) == (f"(here) {STOCK['library/redis']}", 7)
+
+
+async def test_a_label_is_one_line_too(server: Server, hub: FakeHub) -> None:
+    for tag in ("latest", "1.27", "1.27.3-bookworm"):
+        hub.add_index("org/app", tag, image_index("app", "first\nsecond\x1b[2J \u202eback\u200b" + "x" * 1000))
+    mirror = await server()
+    await pull_everything(mirror, "org/app")
+    (found,) = await results(mirror, q="app")
+    assert found["description"].startswith("(here) first second[2J backxxx")
+    assert len(found["description"]) == len("(here) ") + 400
+
+
 async def test_a_search_that_is_down(server: Server) -> None:
     mirror = await server(upstream={"search_url": "http://127.0.0.1:9"})
     assert await results(mirror, q="nginx") == []
@@ -159,7 +320,7 @@ async def test_a_search_that_hangs(
 ) -> None:
     monkeypatch.setattr("mirror.upstream.search._SECONDS", 0.2)
     fake, url = searching
-    fake.hangs = True
+    fake.hold = asyncio.Event().wait
     mirror = await server(upstream={"search_url": url})
     assert await results(mirror, q="nginx") == []
 
