@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 
 from mirror.errors import ConfigError
 from mirror.pages import chart, shown, words
+from mirror.pages.few import few
 from mirror.pages.keys import VIEWS, Views
 from mirror.pages.render import HEADERS
 from mirror.pages.words import repository_url
@@ -112,17 +113,18 @@ async def image(request: web.Request) -> web.StreamResponse:
     reference = parse_reference(request.match_info["reference"])
     found = await views.browse.image(place, reference)
     separator = "@" if isinstance(reference, Digest) else ":"
-    layers = [layer.descriptor for layer in found.layers]
-    drawn = [f"{layer.size} bytes, {str(layer.digest)[:19]}" for layer in layers]
     return views.pages.render(
         "image.html",
         current="/repositories",
         image=found,
         title=words.short(reference) if isinstance(reference, Digest) else reference,
         kind=shown.kind_of(found),
-        labels=shown.labels_of(found),
+        entries=few(found.entries),
+        layers=few(found.layers),
+        referrers=few(found.referrers),
+        labels=few(shown.labels_of(found)),
         config_facts=shown.config_facts(found.config) if found.config else [],
-        drawing=chart.layers([layer.size for layer in layers], drawn) if layers else [],
+        drawing=shown.drawing([layer.descriptor for layer in found.layers]),
         commands=shown.commands(_server(request).address, found.repository.path, f"{separator}{reference}"),
     )
 

@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mirror.discovery.browse import Image, TagState
-from mirror.pages import words
+from mirror.pages import chart, words
+from mirror.pages.few import Few, few
 from mirror.pull.outcome import Outcome
 from mirror.upstream.state import AccountState, EndpointState, Trouble, UpstreamState
 from mirror.usage import FETCHED, SENT
+from ocispec.descriptor import Descriptor
 from ocispec.image_config import ImageConfig
 
 # Answers that cost their upstream nothing but a question, if that.
@@ -132,7 +134,18 @@ def labels_of(image: Image) -> list[tuple[str, str]]:
     return sorted({**own, **image.manifest.annotations}.items())
 
 
-def config_facts(config: ImageConfig) -> list[tuple[str, str | Sequence[str]]]:
+def drawing(layers: Sequence[Descriptor]) -> list[chart.Slice]:
+    """The layers that the page shows, and the rest in one."""
+    first = few(layers)
+    sizes = [layer.size for layer in first.shown]
+    labels = [f"{layer.size} bytes, {str(layer.digest)[:19]}" for layer in first.shown]
+    if first.more:
+        sizes.append(sum(layer.size for layer in layers) - sum(sizes))
+        labels.append(f"{sizes[-1]} bytes in {first.more} more")
+    return chart.layers(sizes, labels)
+
+
+def config_facts(config: ImageConfig) -> list[tuple[str, str | Few[str]]]:
     facts: list[tuple[str, str | Sequence[str]]] = [
         ("Platform", str(config.platform or "")),
         ("Created", config.created),
@@ -145,7 +158,7 @@ def config_facts(config: ImageConfig) -> list[tuple[str, str | Sequence[str]]]:
         ("Volumes", config.volumes),
         ("Environment", config.environment),
     ]
-    return [(name, value) for name, value in facts if value]
+    return [(name, value if isinstance(value, str) else few(value)) for name, value in facts if value]
 
 
 def commands(address: str, name: str, reference: str) -> list[tuple[str, str]]:
