@@ -10,8 +10,8 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import typer
 
+from mirror.absent import absence
 from mirror.commands.options import ConfigOption, JsonOption, ServerOption, parse_image, says_which
-from ocispec.errors import ManifestUnknown, NameUnknown
 from ocispec.image import ImageName
 
 if TYPE_CHECKING:
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 _ENOUGH, _PAGE = 25, 500
-# What a server says that has nothing more to say of why it is not here.
-_UNKNOWN = {ManifestUnknown.message, NameUnknown.message}
 
 
 def search(
@@ -163,9 +161,7 @@ def _asked(ask: Callable[[], T], name: str, hint: str = "") -> T:
     try:
         return ask()
     except Refused as refusal:
-        is_unknown = str(refusal) in _UNKNOWN
-        said = f" is not here; nobody has pulled or pushed it yet{hint}" if is_unknown else f": {refusal}"
-        typer.echo(f"error: {name}{said}", err=True)
+        typer.echo(f"error: {absence(name, str(refusal), hint)}", err=True)
         raise typer.Exit(1 if refusal.is_final else NoServer.exit_code) from None
 
 
