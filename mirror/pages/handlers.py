@@ -101,7 +101,8 @@ async def repository(request: web.Request) -> web.StreamResponse:
         tags=[(tag, shown.tag_state(views.browse.state(facts.repository, tag))) for tag in tags],
         moves=moves,
         next=last,
-        commands=shown.commands(_server(request).address, facts.repository.path, f":{latest}"),
+        plain_http=_server(request).plain_http,
+        commands=shown.commands(_server(request), facts.repository.path, f":{latest}"),
     )
 
 
@@ -123,7 +124,8 @@ async def image(request: web.Request) -> web.StreamResponse:
         labels=few(shown.labels_of(found)),
         config_facts=shown.config_facts(found.config) if found.config else [],
         drawing=shown.drawing([layer.descriptor for layer in found.layers]),
-        commands=shown.commands(_server(request).address, found.repository.path, f"{separator}{reference}"),
+        plain_http=_server(request).plain_http,
+        commands=shown.commands(_server(request), found.repository.path, f"{separator}{reference}"),
     )
 
 

@@ -9,6 +9,7 @@ from mirror.pages.few import Few, few
 from mirror.pull.outcome import Outcome
 from mirror.upstream.state import AccountState, EndpointState, Trouble, UpstreamState
 from mirror.usage import FETCHED, SENT
+from mirror.wiring.server import Server
 from ocispec.descriptor import Descriptor
 from ocispec.image_config import ImageConfig
 
@@ -161,11 +162,17 @@ def config_facts(config: ImageConfig) -> list[tuple[str, str | Few[str]]]:
     return [(name, value if isinstance(value, str) else few(value)) for name, value in facts if value]
 
 
-def commands(address: str, name: str, reference: str) -> list[tuple[str, str]]:
-    """How each client pulls it from here; the reference begins with its separator."""
-    image = f"{address}/{name}{reference}"
+def commands(server: Server, name: str, reference: str) -> list[tuple[str, str]]:
+    """How each client pulls it from here, without having been set up for it; the reference begins with its separator.
+
+    Over plain HTTP podman pulls only what it is told to; docker and ctr do so by themselves on loopback. Docker has no
+    option for anywhere else (`insecure-registries`, in a file).
+    """
+    image = f"{server.address}/{name}{reference}"
+    podman = "--tls-verify=false " if server.plain_http else ""
+    ctr = "--plain-http " if server.plain_http and not server.on_loopback else ""
     return [
         ("docker", f"docker pull {image}"),
-        ("podman", f"podman pull {image}"),
-        ("containerd", f"ctr images pull {image}"),
+        ("podman", f"podman pull {podman}{image}"),
+        ("containerd", f"ctr images pull {ctr}{image}"),
     ]
