@@ -33,6 +33,7 @@ from mirror.management.sweep import Sweeper
 from mirror.management.upstreams import Upstreams
 from mirror.pages.handlers import routes as page_routes
 from mirror.pages.keys import VIEWS, Views
+from mirror.pages.lost import lost
 from mirror.pages.render import Pages
 from mirror.pull.blob import BlobPulls
 from mirror.pull.download import Downloads
@@ -93,7 +94,7 @@ async def build(config: Config, clock: Callable[[], float] = time.time) -> Async
 
         drain = Drain()
         pages = keeping_pages_out(on_loopback=config.server.listen.is_loopback, external_url=config.server.external_url)
-        app = web.Application(middlewares=[answering(drain), pages])
+        app = web.Application(middlewares=[answering(drain), pages, lost])
         app[SERVICES] = Services(
             external_url=config.server.external_url,
             names=names,

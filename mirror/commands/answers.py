@@ -12,6 +12,8 @@ from mirror.printable import printable
 T = TypeVar("T")
 Said = Annotated[str, AfterValidator(printable)]
 Count = Annotated[int, Field(ge=0, lt=2**63)]
+# Seconds since 1970 that every calendar has: until the year 2242.
+Moment = Annotated[float, Field(ge=0, lt=2**33, allow_inf_nan=False)]
 # Nobody reads what is wrong in each place, and it would take a thousand times the memory of the answer.
 Many = Annotated[list[T], Field(fail_fast=True)]
 Named = Annotated[dict[Said, T], Field(fail_fast=True)]
@@ -166,7 +168,7 @@ class Repository(Answer):
     description: Said
     tags: Count
     pulls: Count
-    last_pulled_at: float | None
+    last_pulled_at: Moment | None
 
 
 class Repositories(Found):
@@ -180,7 +182,7 @@ class Tag(Answer):
     platforms: Many[Said]
     freshness: Said
     pulls: Count
-    last_pulled_at: float | None
+    last_pulled_at: Moment | None
 
 
 class Tags(Found):
@@ -188,7 +190,7 @@ class Tags(Found):
 
 
 class Move(Answer):
-    at: float
+    at: Moment
     tag: Said
     cause: Said
     before: Said | None

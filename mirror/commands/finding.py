@@ -5,12 +5,14 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import typer
 
-from mirror.commands.options import ConfigOption, JsonOption, ServerOption, parse_image
+from mirror.absent import absence
+from mirror.commands.options import ConfigOption, JsonOption, ServerOption, parse_image, says_which
+from ocispec.image import ImageName
 
 if TYPE_CHECKING:
     from mirror.commands.answers import Found
@@ -38,8 +40,9 @@ def search(
     """
     from mirror.commands import answers, tables
 
-    found = _pages(answers.Results, "search", limit, config, server, q=" ".join(words))
-    _print(found, tables.results, as_json=as_json)
+    query = " ".join(words)
+    found = _pages(answers.Results, "search", repr(query), limit, config, server, q=query)
+    _print(found, tables.results, f"nothing fits {query!r}", as_json=as_json)
 
 
 def ls(
@@ -51,18 +54,21 @@ def ls(
 ) -> None:
     """List the repositories that are here, or tags.
 
-    Exits 1 if there is no such repository; 3 if no server could say.
+    Exits 1 if there is no such repository, or it has no tags; 3 if no server could say.
 
     Example: mirror ls docker.io/library/nginx
     """
     from mirror.commands import answers, tables
 
     if repository is None:
-        found = _pages(answers.Repositories, "repositories", limit, config, server, order="name")
-        _print(found, tables.repositories, as_json=as_json)
-    else:
-        found = _pages(answers.Tags, f"repositories/{quote(repository)}/tags", limit, config, server)
-        _print(found, tables.tags, as_json=as_json)
+        found = _pages(answers.Repositories, "repositories", "the list", limit, config, server, order="name")
+        _print(found, tables.repositories, "nothing is here yet", as_json=as_json, none=0)
+    image = parse_image(repository)
+    if says_which(repository):
+        raise typer.BadParameter(f"{repository!r} is one image: see mirror inspect {repository}; ls takes a repository")
+    path, name = f"{_path(image)}/tags", _name(image)
+    found = _pages(answers.Tags, path, name, limit, config, server, **_registry(image))
+    _print(found, tables.tags, f"{name} has no tags", as_json=as_json)
 
 
 def inspect(
@@ -83,9 +89,9 @@ def inspect(
     from mirror.commands.client import server_of
 
     image = parse_image(reference)
-    path = f"repositories/{quote(image.repository)}/images/{quote(str(image.reference))}"
-    ns = {"ns": image.registry} if image.registry else {}
-    found = _asked(lambda: server_of(config, server).look(answers.Image, path, **ns))
+    path = f"{_path(image)}/images/{quote(str(image.reference))}"
+    asked, hint = server_of(config, server), f" (mirror warm {image} pulls it)"
+    found = _asked(lambda: asked.look(answers.Image, path, **_registry(image)), str(image), hint)
     typer.echo(json.dumps(found) if as_json else tables.image(found))
 
 
@@ -106,17 +112,32 @@ def history(
     """
     from mirror.commands import answers, tables
 
-    name, colon, tag = reference.rpartition(":")
-    name, tag = (name, tag) if colon and "/" not in tag else (reference, "")
-    query = {"tag": tag} if tag else {}
-    found = _pages(answers.Moves, f"repositories/{quote(name)}/history", limit, config, server, **query)
-    _print(found, tables.moves, as_json=as_json)
+    image, has_tag = parse_image(reference), says_which(reference)
+    if "@" in reference:
+        raise typer.BadParameter(f"{reference!r} never moves: see mirror inspect {reference}; history takes a tag")
+    query, name = ({"tag": str(image.reference)}, str(image)) if has_tag else ({}, _name(image))
+    path = f"{_path(image)}/history"
+    found = _pages(answers.Moves, path, name, limit, config, server, **query, **_registry(image))
+    _print(found, tables.moves, f"no move of {name} is known", as_json=as_json)
+
+
+def _path(image: ImageName) -> str:
+    return f"repositories/{quote(image.repository)}"
+
+
+def _name(image: ImageName) -> str:
+    """Of its repository, as it was written."""
+    return f"{image.registry}/{image.repository}" if image.registry else image.repository
+
+
+def _registry(image: ImageName) -> dict[str, str]:
+    return {"ns": image.registry} if image.registry else {}
 
 
 def _pages(
-    shape: "type[Found]", path: str, limit: int, config: Path | None, url: str | None, **query: str
+    shape: "type[Found]", path: str, name: str, limit: int, config: Path | None, url: str | None, **query: str
 ) -> list[Mapping[str, Any]]:
-    """The entries of a list, over as many pages as it takes."""
+    """The entries of a list, over as many pages as it takes; `name` is what was asked about."""
     from mirror.commands.client import server_of
 
     def entries() -> Iterator[Mapping[str, Any]]:
@@ -129,23 +150,32 @@ def _pages(
                 return
             wanted = dict(parse_qsl(urlsplit(page["next"]).query))
 
-    return _asked(lambda: list(islice(entries(), limit)))
+    return _asked(lambda: list(islice(entries(), limit)), name)
 
 
-def _asked(ask: Callable[[], T]) -> T:
+def _asked(ask: Callable[[], T], name: str, hint: str = "") -> T:
+    """What is answered about `name`. Where it is not here, `hint` says what can be done."""
     from mirror.commands.client import Refused
     from mirror.errors import NoServer
 
     try:
         return ask()
     except Refused as refusal:
-        typer.echo(f"error: {refusal}", err=True)
+        typer.echo(f"error: {absence(name, str(refusal), hint)}", err=True)
         raise typer.Exit(1 if refusal.is_final else NoServer.exit_code) from None
 
 
-def _print(found: list[Mapping[str, Any]], table: Callable[[list[Mapping[str, Any]]], str], *, as_json: bool) -> None:
+def _print(
+    found: list[Mapping[str, Any]],
+    table: Callable[[list[Mapping[str, Any]]], str],
+    nothing: str,
+    *,
+    as_json: bool,
+    none: int = 1,
+) -> NoReturn:
+    """Ends the command: with exit code 0, or where there is nothing with `none`, and people are told that."""
     for entry in found if as_json else []:
         typer.echo(json.dumps(entry))
-    if found and not as_json:
-        typer.echo(table(found))
-    raise typer.Exit(0 if found else 1)
+    if not as_json:
+        typer.echo(table(found) if found else nothing, err=not found)
+    raise typer.Exit(0 if found else none)

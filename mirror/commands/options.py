@@ -45,6 +45,11 @@ def parse_image(text: str, where: str = "") -> ImageName:
         raise typer.BadParameter(f"{where}{text!r} is not the name of an image: {error}") from None
 
 
+def says_which(name: str) -> bool:
+    """Whether the name of an image has a tag or a digest, and does not mean a repository only."""
+    return "@" in name or ":" in name.rpartition("/")[2]
+
+
 def parse_platforms(texts: list[str] | None) -> list[Platform]:
     """Raises BadParameter."""
     try:

@@ -34,6 +34,10 @@ SIGNATURE = {hdrs.SERVER: "registry-mirror", "Docker-Distribution-Api-Version": 
 # Which registry a client meant that sent `ns` (distribution-spec, "Registry Proxying").
 NAMESPACE = "OCI-Namespace"
 
+# Below these are answers for programs, of what is here at the moment. What is pulled says itself how it may be kept.
+_API = ("/api/v1/", "/v1/")
+_API_HEADERS = {"X-Content-Type-Options": "nosniff", hdrs.CACHE_CONTROL: "no-store"}
+
 Signer = Callable[[web.Request, web.StreamResponse], Awaitable[None]]
 
 
@@ -63,6 +67,8 @@ def answering(drain: Drain) -> Middleware:
 def signing(drain: Drain) -> Signer:
     async def sign(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(SIGNATURE)
+        if request.path.startswith(_API):
+            response.headers.update(_API_HEADERS)
         notes = request.get(NOTES)
         if notes is not None and notes.namespace is not None:
             response.headers[NAMESPACE] = notes.namespace

@@ -65,10 +65,12 @@ class Slice:
 
 def layers(sizes: Sequence[int], labels: Sequence[str]) -> list[Slice]:
     """In their order, each as wide as its share, but none too narrow to be seen."""
-    shares = [max(size, sum(sizes) * _LEAST / 100, 1) for size in sizes]
+    least = max(sum(sizes) * _LEAST / 100, 1)
+    shares = [max(size, least) for size in sizes]
+    whole = sum(shares)
     slices, x = [], 0.0
     for label, share in zip(labels, shares, strict=True):
-        width = 100 * share / sum(shares)
+        width = 100 * share / whole
         slices.append(Slice(label, round(x, 3), round(width, 3)))
         x += width
     return slices

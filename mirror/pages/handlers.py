@@ -1,14 +1,15 @@
 """The pages: parse, call a use case, render. All of them can be read without a script, and change nothing."""
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote, urlencode
 
 from aiohttp import hdrs, web
 
+from mirror.absent import absence
 from mirror.errors import ConfigError
 from mirror.pages import chart, shown, words
+from mirror.pages.few import few
 from mirror.pages.keys import VIEWS, Views
 from mirror.pages.render import HEADERS
 from mirror.pages.words import repository_url
@@ -34,7 +35,7 @@ def page(handler: Handler) -> Handler:
             return await handler(request)
         except RegistryError as error:
             title = "Not here" if error.status == 404 else "That cannot be shown"
-            return _views(request).pages.render("error.html", error.status, title=title, text=str(error))
+            return _views(request).pages.render("error.html", error.status, title=title, text=_said(request, error))
 
     return answer
 
@@ -88,11 +89,9 @@ async def repositories(request: web.Request) -> web.StreamResponse:
 async def repository(request: web.Request) -> web.StreamResponse:
     views = _views(request)
     place = views.names.resolve(RepositoryName.parse(request.match_info["name"]))
-    facts, (tags, more), moves = await asyncio.gather(
-        views.browse.repository(place),
-        views.browse.tags(place, Page(_PAGE, request.query.get("last", ""))),
-        views.browse.history(place, None, _MOVES),
-    )
+    facts = await views.browse.repository(place)
+    tags, more = await views.browse.tags(place, Page(_PAGE, request.query.get("last", "")))
+    moves = await views.browse.history(place, None, _MOVES)
     last = f"{repository_url(facts.repository)}?last={quote(tags[-1].name, safe='')}" if more else None
     latest = next((tag.name for tag in tags if tag.name == "latest"), tags[0].name if tags else "latest")
     return views.pages.render(
@@ -102,7 +101,8 @@ async def repository(request: web.Request) -> web.StreamResponse:
         tags=[(tag, shown.tag_state(views.browse.state(facts.repository, tag))) for tag in tags],
         moves=moves,
         next=last,
-        commands=shown.commands(_server(request).address, facts.repository.path, f":{latest}"),
+        plain_http=_server(request).plain_http,
+        commands=shown.commands(_server(request), facts.repository.path, f":{latest}"),
     )
 
 
@@ -112,18 +112,20 @@ async def image(request: web.Request) -> web.StreamResponse:
     reference = parse_reference(request.match_info["reference"])
     found = await views.browse.image(place, reference)
     separator = "@" if isinstance(reference, Digest) else ":"
-    layers = [layer.descriptor for layer in found.layers]
-    drawn = [f"{layer.size} bytes, {str(layer.digest)[:19]}" for layer in layers]
     return views.pages.render(
         "image.html",
         current="/repositories",
         image=found,
         title=words.short(reference) if isinstance(reference, Digest) else reference,
         kind=shown.kind_of(found),
-        labels=shown.labels_of(found),
+        entries=few(found.entries),
+        layers=few(found.layers),
+        referrers=few(found.referrers),
+        labels=few(shown.labels_of(found)),
         config_facts=shown.config_facts(found.config) if found.config else [],
-        drawing=chart.layers([layer.size for layer in layers], drawn) if layers else [],
-        commands=shown.commands(_server(request).address, found.repository.path, f"{separator}{reference}"),
+        drawing=shown.drawing([layer.descriptor for layer in found.layers]),
+        plain_http=_server(request).plain_http,
+        commands=shown.commands(_server(request), found.repository.path, f"{separator}{reference}"),
     )
 
 
@@ -152,6 +154,15 @@ async def static(request: web.Request) -> web.StreamResponse:
         raise web.HTTPNotFound
     kept = {**HEADERS, hdrs.CACHE_CONTROL: "public, max-age=300"}
     return web.Response(body=found[1], content_type=found[0], headers=kept)
+
+
+def _said(request: web.Request, error: RegistryError) -> str:
+    """What went wrong, and of what as the address names it."""
+    name, reference = request.match_info.get("name"), request.match_info.get("reference")
+    if name is None:
+        return str(error)
+    separator = "@" if reference and ":" in reference else ":"
+    return absence(f"{name}{separator}{reference}" if reference else name, str(error))
 
 
 def _views(request: web.Request) -> Views:

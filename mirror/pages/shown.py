@@ -4,10 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from mirror.discovery.browse import Image, TagState
-from mirror.pages import words
+from mirror.pages import chart, words
+from mirror.pages.few import Few, few
 from mirror.pull.outcome import Outcome
 from mirror.upstream.state import AccountState, EndpointState, Trouble, UpstreamState
 from mirror.usage import FETCHED, SENT
+from mirror.wiring.server import Server
+from ocispec.descriptor import Descriptor
 from ocispec.image_config import ImageConfig
 
 # Answers that cost their upstream nothing but a question, if that.
@@ -132,7 +135,18 @@ def labels_of(image: Image) -> list[tuple[str, str]]:
     return sorted({**own, **image.manifest.annotations}.items())
 
 
-def config_facts(config: ImageConfig) -> list[tuple[str, str | Sequence[str]]]:
+def drawing(layers: Sequence[Descriptor]) -> list[chart.Slice]:
+    """The layers that the page shows, and the rest in one."""
+    first = few(layers)
+    sizes = [layer.size for layer in first.shown]
+    labels = [f"{layer.size} bytes, {str(layer.digest)[:19]}" for layer in first.shown]
+    if first.more:
+        sizes.append(sum(layer.size for layer in layers) - sum(sizes))
+        labels.append(f"{sizes[-1]} bytes in {first.more} more")
+    return chart.layers(sizes, labels)
+
+
+def config_facts(config: ImageConfig) -> list[tuple[str, str | Few[str]]]:
     facts: list[tuple[str, str | Sequence[str]]] = [
         ("Platform", str(config.platform or "")),
         ("Created", config.created),
@@ -145,14 +159,20 @@ def config_facts(config: ImageConfig) -> list[tuple[str, str | Sequence[str]]]:
         ("Volumes", config.volumes),
         ("Environment", config.environment),
     ]
-    return [(name, value) for name, value in facts if value]
+    return [(name, value if isinstance(value, str) else few(value)) for name, value in facts if value]
 
 
-def commands(address: str, name: str, reference: str) -> list[tuple[str, str]]:
-    """How each client pulls it from here; the reference begins with its separator."""
-    image = f"{address}/{name}{reference}"
+def commands(server: Server, name: str, reference: str) -> list[tuple[str, str]]:
+    """How each client pulls it from here, without having been set up for it; the reference begins with its separator.
+
+    Over plain HTTP podman pulls only what it is told to; docker and ctr do so by themselves on loopback. Docker has no
+    option for anywhere else (`insecure-registries`, in a file).
+    """
+    image = f"{server.address}/{name}{reference}"
+    podman = "--tls-verify=false " if server.plain_http else ""
+    ctr = "--plain-http " if server.plain_http and not server.on_loopback else ""
     return [
         ("docker", f"docker pull {image}"),
-        ("podman", f"podman pull {image}"),
-        ("containerd", f"ctr images pull {image}"),
+        ("podman", f"podman pull {podman}{image}"),
+        ("containerd", f"ctr images pull {ctr}{image}"),
     ]

@@ -128,6 +128,16 @@ async def test_on_a_phone_nothing_runs_off_the_page(visit: Open, mirror: Running
     assert await page.evaluate("document.documentElement.scrollWidth") == 360
 
 
+async def test_on_a_phone_commands_can_be_read_and_the_menu_is_one_row(visit: Open) -> None:
+    page = await visit(f"{NGINX}/-/latest", width=390)
+    cut = "all => all.filter(one => one.scrollWidth > one.clientWidth).map(one => one.textContent)"
+    assert await page.locator(".command code").evaluate_all(cut) == []
+    for path in PAGES:
+        page = await visit(path, width=390)
+        rows = "all => new Set(all.map(one => one.getBoundingClientRect().top)).size"
+        assert await page.locator(".top nav a").evaluate_all(rows) == 1
+
+
 async def test_dark_is_dark(visit: Open) -> None:
     async def ground(scheme: str) -> str:
         page = await visit("/", scheme=scheme)

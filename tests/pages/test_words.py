@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirror.pages import chart, words
+from mirror.pages import chart, shown, words
+from mirror.wiring.server import Server
 from ocispec.descriptor import Descriptor
 from ocispec.digest import Digest
 from ocispec.names import RepositoryName
@@ -117,3 +118,23 @@ def test_traffic_stays_in_its_frame(hours: dict[int, dict[str, int]]) -> None:
         assert 0 <= bar.x <= bar.x + bar.width <= drawn.width
         assert 0 <= bar.sent_y <= drawn.base
         assert bar.sent_y + bar.sent_height == pytest.approx(drawn.base, abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("server", "podman", "ctr"),
+    [
+        (Server("https", "mirror.example.com"), "", ""),
+        (Server("http", "mirror.example.com:5000"), "--tls-verify=false ", "--plain-http "),
+        (Server("http", "192.0.2.1:5000"), "--tls-verify=false ", "--plain-http "),
+        (Server("http", "localhost:5000"), "--tls-verify=false ", ""),
+        (Server("http", "127.0.0.1:5000"), "--tls-verify=false ", ""),
+        (Server("http", "[::1]:5000"), "--tls-verify=false ", ""),
+    ],
+)
+def test_commands(server: Server, podman: str, ctr: str) -> None:
+    image = f"{server.address}/team/app:1.0"
+    assert shown.commands(server, "team/app", ":1.0") == [
+        ("docker", f"docker pull {image}"),
+        ("podman", f"podman pull {podman}{image}"),
+        ("containerd", f"ctr images pull {ctr}{image}"),
+    ]

@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from typer.testing import CliRunner
 
+from mirror.__main__ import cli
 from tests.fakes.images import make_image, make_index
 from tests.fakes.upstream import FakeHub
 from tests.mirror.test_cli import Program, upstream_environment
@@ -39,7 +41,9 @@ async def test_search(serving: Program) -> None:
     assert (head.split()[0], row.split()) == ("name", ["nginx", "here"])
     assert [one["name"] for one in await objects(serving, "search", "ngin")] == ["nginx"]
     done = await serving.run_aside("search", "no-such-thing")
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "nothing fits 'no-such-thing'\n")
+    done = await serving.run_aside("search", "no-such-thing", "--json")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "")
 
 
 async def test_ls(serving: Program) -> None:
@@ -69,14 +73,52 @@ async def test_history(serving: Program) -> None:
     assert [one["tag"] for one in await objects(serving, "history", "nginx:2")] == ["2"]
 
 
+async def test_history__of_none(serving: Program) -> None:
+    done = await serving.run_aside("history", "nginx:none")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", "no move of nginx:none is known\n")
+
+
 @pytest.mark.parametrize(
-    "command",
-    [("ls", "none/such"), ("inspect", "nginx:none"), ("inspect", "quay.example/app"), ("history", "none/such:1")],
+    ("command", "said"),
+    [
+        (("ls", "none/such"), "none/such is not here; nobody has pulled or pushed it yet"),
+        (("history", "none/such:1"), "none/such:1 is not here; nobody has pulled or pushed it yet"),
+        (
+            ("inspect", "nginx:none"),
+            "nginx:none is not here; nobody has pulled or pushed it yet (mirror warm nginx:none pulls it)",
+        ),
+        (("inspect", "quay.example/app"), "quay.example/app:latest: no upstream is called 'quay.example'; "),
+    ],
 )
-async def test_what_is_not_here(serving: Program, command: tuple[str, ...]) -> None:
+async def test_what_is_not_here(serving: Program, command: tuple[str, ...], said: str) -> None:
     done = await serving.run_aside(*command)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("error: ")
+    assert done.stderr.startswith(f"error: {said}")
+
+
+async def test_an_empty_store(program: Program, hub: FakeHub) -> None:
+    await program.serve(**upstream_environment(hub))
+    done = await program.run_aside("ls")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "nothing is here yet\n")
+    done = await program.run_aside("ls", "--json")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(
+    ("command", "instead"),
+    [
+        (("ls", "nginx:1.27"), "mirror inspect nginx:1.27"),
+        (("ls", f"localhost:5000/nginx@{INDEX.digest}"), "mirror inspect"),
+        (("history", f"nginx@{INDEX.digest}"), "mirror inspect"),
+        (("ls", "No Name"), "is not the name of an image"),
+        (("history", "nginx:"), "is not the name of an image"),
+    ],
+)
+def test_another_kind_of_name(command: tuple[str, ...], instead: str) -> None:
+    """Without asking anybody."""
+    done = CliRunner().invoke(cli, [*command, "--server", "http://127.0.0.1:1"], terminal_width=400)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert instead in " ".join(done.stderr.replace("│", " ").split())
 
 
 @pytest.mark.parametrize("command", [("search", "a"), ("ls",), ("inspect", "a"), ("history", "a")])

@@ -239,3 +239,29 @@ def test_what_is_wrong_is_not_counted() -> None:
         with pytest.raises(ValidationError) as failure:
             shape.read(json.dumps({key: [{}] * 1000}).encode())
         assert failure.value.error_count() < 10
+
+
+MOMENTS = ["1e300", "1e18", "NaN", "Infinity", "-1", "8589934592"]
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+async def test_moments_that_no_calendar_has(moment: str) -> None:
+    counted = f'"pulls": 1, "last_pulled_at": {moment}'
+    entries = {
+        "repositories": f'"repository": "a", "description": "", "tags": 1, {counted}',
+        "tags": f'"name": "a", "digest": "", "size": 1, "platforms": [], "freshness": "", {counted}',
+        "moves": f'"at": {moment}, "tag": "a", "cause": "", "before": null, "after": null',
+    }
+    for command, key in ((("ls",), "repositories"), (("ls", "a"), "tags"), (("history", "a"), "moves")):
+        async with hostile(f'{{"next": null, "{key}": [{{{entries[key]}}}]}}'.encode()) as url:
+            done = await run(*command, "--server", url)
+        assert isinstance(done.exception, NoServer), done.exception
+
+
+async def test_the_last_moment() -> None:
+    """What is refused above is so for nothing but the time."""
+    entry = {"at": 2**33 - 1, "tag": "a", "cause": "", "before": None, "after": None}
+    async with hostile(json.dumps({"next": None, "moves": [entry]}).encode()) as url:
+        done = await run("history", "a", "--server", url)
+    assert (done.exit_code, done.exception) == (0, None)
+    assert "224" in done.output
