@@ -43,11 +43,12 @@ class Finding:
         offset: int = 0,
         order: Order = Order.FITTING,
         named: Collection[Repository] = (),
+        last: str = "",
     ) -> Search:
         """The repositories of a scope that fit every word of the query; see `storage.index.search`."""
         words = query[:_MAX_QUERY].lower().split()[:_MAX_WORDS]
         return await self._index.look(
-            lambda connection: search.find(connection, words, scope, limit, offset, order, named)
+            lambda connection: search.find(connection, words, scope, limit, offset, order, named, last)
         )
 
     async def repository(self, repository: Repository) -> RepositoryFacts | None:

@@ -19,12 +19,19 @@ _PAGE, _MAX_PAGE = 50, 500
 
 
 async def repositories(request: web.Request) -> web.StreamResponse:
-    """Those that fit `q`, from the upstream `from` (or `hosted`), in an `order`."""
+    """Those that fit `q`, from the upstream `from` (or `hosted`), in an `order`; by name, after `last`."""
     query, source = request.query.get("q", ""), request.query.get("from")
     limit, offset = _limit(request), _number(request, "offset", 0)
-    found = await parse.commands(request).browse.search(query, limit, offset, source, _order(request))
-    following = {"offset": offset + limit} if offset + len(found.hits) < found.total else None
-    return _list(request, {"total": found.total, "repositories": [views.hit(one) for one in found.hits]}, following)
+    order, last = _order(request), request.query.get("last", "")
+    by_name = order is Order.NAME or (order is Order.FITTING and not query.strip())
+    if last and not by_name:
+        raise RequestInvalid("last: only a list by name goes on after a name")
+    order = Order.NAME if by_name else order
+    found = await parse.commands(request).browse.search(query, limit + 1, offset, source, order, last)
+    hits, following = found.hits[:limit], None
+    if len(found.hits) > limit:
+        following = {"last": hits[-1].repository.path, "offset": 0} if by_name else {"offset": offset + limit}
+    return _list(request, {"total": found.total, "repositories": [views.hit(one) for one in hits]}, following)
 
 
 async def search(request: web.Request) -> web.StreamResponse:

@@ -82,12 +82,15 @@ class Browse:
         """How much there is in all, as of a minute ago at most."""
         return await self._totals.stored()
 
-    async def search(self, query: str, limit: int, offset: int, source: str | None, order: Order) -> Search:
-        """The repositories that fit; `source` is an upstream, or `hosted`: what was pushed."""
+    async def search(
+        self, query: str, limit: int, offset: int, source: str | None, order: Order, last: str = ""
+    ) -> Search:
+        """The repositories that fit; `source` is an upstream, or `hosted`: what was pushed. By name, those that follow
+        the path `last`."""
         scope = self._names.scope
         if source:
             scope = scope.only("" if source == "hosted" else source)
-        return await self._store.finding.search(query, scope, limit, offset, order)
+        return await self._store.finding.search(query, scope, limit, offset, order, last=last)
 
     def state(self, repository: Repository, tag: TagFacts) -> TagState:
         if repository.is_hosted:

@@ -55,18 +55,22 @@ def find(
     offset: int = 0,
     order: Order = Order.FITTING,
     named: Collection[Repository] = (),
+    last: str = "",
 ) -> Search:
-    """The repositories of a scope that fit all `words` (without any: all), and which of `named` are among them."""
+    """The repositories of a scope that fit all `words` (without any: all), and which of `named` are among them.
+
+    By name, they may be those that follow the path `last`: what comes or goes meanwhile shifts no page then.
+    """
     fitting = and_(within(scope), *(_fits(word, scope) for word in words))
     ids = select(repositories.c.id).where(fitting).order_by(*_order(order, words), _path)
     among = _among(connection, scope, named)
-    if words:
+    if words and not last:
         # All of them, since they are put in order anyway: to count them beside would be to look for them twice.
         found = connection.execute(ids).scalars().all()
         page, total = found[offset : offset + limit], len(found)
         among = {id: among[id] for id in among.keys() & set(found)}
     else:
-        page = connection.execute(ids.limit(limit).offset(offset)).scalars().all()
+        page = connection.execute(ids.where(_path > last).limit(limit).offset(offset)).scalars().all()
         total = connection.execute(select(func.count()).select_from(repositories).where(fitting)).scalar_one()
     hits = _hits(connection, page)
     return Search([hits[id] for id in page], total, set(among.values()))

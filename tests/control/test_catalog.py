@@ -105,6 +105,16 @@ async def test_pages_of_repositories(mirror: RunningMirror, n: str, order: str) 
     assert len(names) == len(set(names)) == len(STOCK) + 1
 
 
+@pytest.mark.parametrize("query", ["", "&order=name", "&order=name&q=library", "&offset=1"])
+async def test_what_comes_meanwhile_shifts_no_page(mirror: RunningMirror, query: str) -> None:
+    page = (await mirror.get(f"{REPOSITORIES}?n=2{query}")).json()
+    await push(mirror, "aaa/first", "1")
+    following = (await mirror.get(page["next"])).json()
+    names = [one["repository"] for one in (*page["repositories"], *following["repositories"])]
+    assert names == sorted(set(names))
+    assert "aaa/first" not in names
+
+
 @pytest.mark.parametrize("n", ["1", "2", "500"])
 async def test_tags(mirror: RunningMirror, n: str) -> None:
     path, template = f"{REPOSITORIES}/docker.io/library/nginx/tags", f"{REPOSITORIES}/{{name}}/tags"
@@ -166,6 +176,8 @@ async def test_images(mirror: RunningMirror) -> None:
         (f"{REPOSITORIES}?n=x", 400),
         (f"{REPOSITORIES}?offset=-1", 400),
         (f"{REPOSITORIES}?order=size", 400),
+        (f"{REPOSITORIES}?order=pulls&last=a", 400),
+        (f"{REPOSITORIES}?q=redis&last=a", 400),
         (f"{REPOSITORIES}/team/app/history?before=x", 400),
         (f"{REPOSITORIES}/team/app/history?tag=.", 400),
     ],
