@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from mirror.control.routes import of_port, of_socket
+from storage.errors import TooSlow
 from tests.conftest import RunningMirror, Server
 from tests.fakes.upstream import FakeHub
 from tests.pages.shop import STOCK, fill, pull_everything, push
@@ -212,3 +213,14 @@ async def test_whatever_is_asked_the_answer_is_as_documented(mirror: RunningMirr
     )
     said, _ = await process.communicate()
     assert process.returncode == 0, said.decode()[-5000:]
+
+
+async def test_what_takes_too_long_to_find_is_unavailable(
+    mirror: RunningMirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def search(*_: object) -> None:
+        raise TooSlow("so it is")
+
+    monkeypatch.setattr(mirror.store.finding, "search", search)
+    answer = await mirror.get(REPOSITORIES, params={"q": "a"})
+    assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
