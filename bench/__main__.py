@@ -92,7 +92,7 @@ def _chosen_rows(only: list[str]) -> list[Row]:
 def _commit() -> str:
     """What is measured; files that are changed and not committed are a `+`, but for what this command writes itself."""
     described = _git("rev-parse", "--short", "HEAD")
-    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/benchmark.*")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs/benchmark*")
     return f"{described}+" if changed else described or "unknown"
 
 
