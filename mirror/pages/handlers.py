@@ -19,6 +19,7 @@ from ocispec.digest import Digest
 from ocispec.errors import RegistryError
 from ocispec.names import RepositoryName, parse_reference
 from ocispec.pagination import Page, whole_number
+from storage.errors import TooSlow
 from storage.views import Order
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -36,6 +37,9 @@ def page(handler: Handler) -> Handler:
         except RegistryError as error:
             title = "Not here" if error.status == 404 else "That cannot be shown"
             return _views(request).pages.render("error.html", error.status, title=title, text=_said(request, error))
+        except TooSlow:
+            text = "The server has much to do, or too much was asked for. Try it again in a while, or with other words."
+            return _views(request).pages.render("error.html", 503, title="That takes too long", text=text)
 
     return answer
 
@@ -44,7 +48,7 @@ async def overview(request: web.Request) -> web.StreamResponse:
     views, now = _views(request), _views(request).clock()
     busiest = await views.browse.search("", _BUSIEST, 0, None, Order.PULLS)
     hours = await views.finding.traffic(chart.HOURS * 3600)
-    today = {hour: amounts for hour, amounts in hours.items() if hour >= (now - _DAY) // 3600}
+    today = {hour: amounts for hour, amounts in hours.items() if hour > (now - _DAY) // 3600}
     return views.pages.render(
         "overview.html",
         current="/",

@@ -218,9 +218,12 @@ async def test_whatever_is_asked_the_answer_is_as_documented(mirror: RunningMirr
 async def test_what_takes_too_long_to_find_is_unavailable(
     mirror: RunningMirror, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def search(*_: object) -> None:
+    async def search(*_: object, **__: object) -> None:
         raise TooSlow("so it is")
 
     monkeypatch.setattr(mirror.store.finding, "search", search)
     answer = await mirror.get(REPOSITORIES, params={"q": "a"})
     assert (answer.status, answer.headers["Retry-After"]) == (503, "5")
+    page = await mirror.get("/repositories", params={"q": "a"})
+    assert (page.status, page.headers["Content-Type"]) == (503, "text/html; charset=utf-8")
+    assert "That takes too long" in page.body.decode()
