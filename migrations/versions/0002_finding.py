@@ -84,6 +84,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_tag_history_repository_id", "tag_history", ["repository_id"])
+    op.create_index("ix_repositories_pulls", "repositories", ["pulls"])
     _create_search()
 
 
@@ -129,6 +130,7 @@ def downgrade() -> None:
     for table in (*_FULL_TEXT, "search_sources", "search_texts", "traffic", "images"):
         op.execute(f"DROP TABLE {table}")
     op.drop_index("ix_tag_history_repository_id", "tag_history")
+    op.drop_index("ix_repositories_pulls", "repositories")
     op.drop_column("manifest_children", "platform")
     for table in ("manifests", "repositories"):
         op.drop_column(table, "last_pulled_at")

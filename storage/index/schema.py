@@ -27,6 +27,7 @@ repositories = Table(
     Column("last_pulled_at", Float),
     Index("uq_repositories_upstream_name", "upstream", "name", unique=True),
     Index("ix_repositories_path", "path"),
+    Index("ix_repositories_pulls", "pulls"),
 )
 
 # One row for each file under blobs/, manifests included. A row means: complete, verified, durable.

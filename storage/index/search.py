@@ -107,7 +107,8 @@ def _order(order: Order, words: Sequence[str]) -> list[ColumnElement[Any]]:
         case Order.RECENT:
             return [repositories.c.last_pulled_at.desc().nulls_last()]
         case Order.PULLS:
-            return [repositories.c.pulls.desc()]
+            # Of equals the newest, as the index has them: by name, all rows would have to be sorted for each page.
+            return [repositories.c.pulls.desc(), repositories.c.id.desc()]
         case Order.FITTING if words:
             distance = sum(map(_distance, words), literal(0))
             return [distance, repositories.c.pulls.desc(), func.length(_path)]
