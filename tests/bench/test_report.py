@@ -2,6 +2,7 @@
 
 import json
 import xml.etree.ElementTree as ElementTree
+from typing import NoReturn
 
 import pytest
 
@@ -19,7 +20,7 @@ _PEAK = Metric("peak", "peak memory", "B")
 _GETS = Metric("gets", "upstream GETs per object", "")
 
 
-def _never(*_: object) -> None:
+def _never(*_: object) -> NoReturn:
     raise AssertionError("nothing is measured here")
 
 
@@ -37,7 +38,7 @@ _ROW = Row(
         Bar("peak", Kind.AT_MOST, 150 * MIB),
         Bar("gets", Kind.ALWAYS, 1),
     ),
-    prepare=_never,  # type: ignore[arg-type]
+    prepare=_never,
 )
 
 
@@ -140,5 +141,5 @@ def test_every_row_can_be_judged() -> None:
 
 @pytest.mark.parametrize(("most", "asked", "rounds"), [(None, 5, 5), (3, 5, 3), (3, 2, 2)])
 def test_a_row_may_take_fewer_rounds_than_asked_for(most: int | None, asked: int, rounds: int) -> None:
-    row = Row("k", "P1", "t", "l", "s", {}, (_WALL,), (), _never, most)  # type: ignore[arg-type]
+    row = Row("k", "P1", "t", "l", "s", {}, (_WALL,), (), _never, most)
     assert row.rounds_of(asked) == rounds

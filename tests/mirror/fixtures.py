@@ -2,7 +2,7 @@
 
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -12,6 +12,7 @@ import pytest
 from mirror import logs
 from mirror.pull import manifest
 from mirror.upstream import health, limits, retry
+from tests.fakes.search import FakeSearch, search_server
 
 _MEMORY = Path("/dev/shm")
 
@@ -47,3 +48,10 @@ def no_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(manifest, "_PUT_OFF_SECONDS", 0.0)
     monkeypatch.setattr(limits, "_LIMITED", 0.0)
     monkeypatch.setattr(limits, "_MAX_LIMITED", 0.0)
+
+
+@pytest.fixture
+async def searching() -> AsyncIterator[tuple[FakeSearch, str]]:
+    """Docker Hub's search, and its URL."""
+    async with search_server() as running:
+        yield running
