@@ -14,7 +14,7 @@ from functools import lru_cache
 from urllib.parse import urlsplit
 
 from mirror.config import Config
-from mirror.values import DOCKER_HUB, known_host, names_of_host
+from mirror.values import DOCKER_HUB, known_host, names_of_host, spelled
 from ocispec.errors import NameUnknown
 from ocispec.image import ImageName
 from ocispec.names import RepositoryName
@@ -75,7 +75,7 @@ class Names:
     ) -> None:
         self._hosts, self._default = frozenset(upstreams), default
         self._pushable, self._own = hosted, own
-        self.scope = Scope({"": self._hosted_rules(), **{host: _spelled(host, upstreams[host]) for host in upstreams}})
+        self.scope = Scope({"": self._hosted_rules(), **{host: _spelled(upstreams[host], host) for host in upstreams}})
         # Clients send the same few names over and over; bounded, since they can send any.
         self.read = lru_cache(_REMEMBERED)(self._read)
 
@@ -169,9 +169,6 @@ class Names:
         return Rules(deny=[*taken, "library", "library/*"] if self._default == DOCKER_HUB else taken)
 
 
-def _spelled(host: str, rules: Rules) -> Rules:
-    """Rules that see one name of a repository, where people may have meant the other one."""
-    if host != DOCKER_HUB:
-        return rules
-    both = ([*patterns, *(f"library/{pattern}" for pattern in patterns)] for patterns in (rules.allow, rules.deny))
-    return Rules(*both)
+def _spelled(rules: Rules, host: str) -> Rules:
+    """The same rules, in every way that a pattern may be meant."""
+    return Rules(*([each for one in patterns for each in spelled(one, host)] for patterns in (rules.allow, rules.deny)))

@@ -199,6 +199,11 @@ def names_of_host(host: str) -> tuple[str, ...]:
     return (host, *(alias for alias, known in _ALIASES.items() if known == host))
 
 
+def spelled(pattern: str, host: str) -> tuple[str, ...]:
+    """A pattern, and what it may have been meant as: Docker Hub's official images also go without their `library/`."""
+    return (pattern, f"library/{pattern}") if host == DOCKER_HUB else (pattern,)
+
+
 def parse_image(value: object) -> ImageName:
     """`nginx:1.27`, `ghcr.io/org/app:tag` → what is meant; raises ValueError."""
     try:

@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
 import typer
@@ -63,12 +63,11 @@ def ls(
     if repository is None:
         found = _pages(answers.Repositories, "repositories", "the list", limit, config, server, order="name")
         _print(found, tables.repositories, "nothing is here yet", as_json=as_json, none=0)
-    image = parse_image(repository)
-    if says_which(repository):
-        raise typer.BadParameter(f"{repository!r} is one image: see mirror inspect {repository}; ls takes a repository")
-    path, name = f"{_path(image)}/tags", _name(image)
-    found = _pages(answers.Tags, path, name, limit, config, server, **_registry(image))
-    _print(found, tables.tags, f"{name} has no tags", as_json=as_json)
+    else:
+        image = _repository(repository)
+        path, name = f"{_path(image)}/tags", _name(image)
+        found = _pages(answers.Tags, path, name, limit, config, server, **_registry(image))
+        _print(found, tables.tags, f"{name} has no tags", as_json=as_json)
 
 
 def inspect(
@@ -119,6 +118,14 @@ def history(
     path = f"{_path(image)}/history"
     found = _pages(answers.Moves, path, name, limit, config, server, **query, **_registry(image))
     _print(found, tables.moves, f"no move of {name} is known", as_json=as_json)
+
+
+def _repository(text: str) -> ImageName:
+    """Raises BadParameter where it says which image of it is meant, too."""
+    image = parse_image(text)
+    if says_which(text):
+        raise typer.BadParameter(f"{text!r} is one image: see mirror inspect {text}; ls takes a repository")
+    return image
 
 
 def _path(image: ImageName) -> str:
@@ -172,7 +179,7 @@ def _print(
     *,
     as_json: bool,
     none: int = 1,
-) -> NoReturn:
+) -> None:
     """Ends the command: with exit code 0, or where there is nothing with `none`, and people are told that."""
     for entry in found if as_json else []:
         typer.echo(json.dumps(entry))

@@ -3,15 +3,15 @@
 import math
 import re
 from collections.abc import Callable, Mapping
-from fnmatch import fnmatchcase
 from functools import lru_cache
 
 from mirror.config import Upstream
-from mirror.values import DOCKER_HUB
+from mirror.values import spelled
 from ocispec.digest import Digest
 from ocispec.names import Reference, RepositoryName, Tag
 from storage.hot import StoredManifest
 from storage.repository import Repository
+from storage.scope import matches
 
 _REMEMBERED = 4096
 # Where cosign and others look for what belongs to a manifest whose registry has no referrers (distribution-spec,
@@ -40,9 +40,8 @@ class Times:
 
     def _ttl(self, repository: RepositoryName, tag: Tag) -> float:
         """Where the tag points; by the first pattern that fits `repository:tag`."""
-        names = [f"{name}:{tag}" for name in _spellings(self._config.host, repository)]
-        patterns = self._config.tag_ttls.items()
-        fitting = (ttl for pattern, ttl in patterns if any(fnmatchcase(name, pattern) for name in names))
+        patterns, host = self._config.tag_ttls.items(), self._config.host
+        fitting = (ttl for pattern, ttl in patterns if matches(f"{repository}:{tag}", spelled(pattern, host)))
         ttl = next(fitting, self._config.tag_ttl)
         return min(ttl, _FALLBACK_SECONDS) if _is_fallback(tag) else ttl
 
@@ -114,9 +113,3 @@ class Freshness:
 
 def _is_fallback(tag: str) -> bool:
     return _FALLBACK.fullmatch(tag) is not None
-
-
-def _spellings(host: str, name: str) -> tuple[str, ...]:
-    """What an upstream's repository goes by in patterns: Docker Hub's official images also without their `library/`."""
-    short = name.removeprefix("library/") if host == DOCKER_HUB else name
-    return (name,) if short == name else (name, short)

@@ -127,7 +127,7 @@ def _first_wait() -> float:
 
 
 def _next_wait(every: float) -> float:
-    return every * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311
+    return every * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - jitter, not a secret
 
 
 def _tell(run: Run) -> None:

@@ -17,9 +17,7 @@ _upstream = literal_column("+repositories.upstream", String)
 
 def within(scope: Scope) -> ColumnElement[bool]:
     """Of a row: whether the scope has the repository."""
-    free = [host for host, rules in scope.rules.items() if rules == Rules()]
-    ruled = [and_(_upstream == host, _admits(rules)) for host, rules in scope.rules.items() if rules != Rules()]
-    return or_(_upstream.in_(free) if free else false(), *ruled)
+    return or_(false(), *(and_(_upstream == host, _admits(rules)) for host, rules in scope.rules.items()))
 
 
 def _admits(rules: Rules) -> ColumnElement[bool]:
