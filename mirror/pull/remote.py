@@ -43,14 +43,17 @@ class RemoteManifests:
     ) -> StoredManifest | None:
         """Get it, whatever is here, check it and keep it; None where there is none. `want` says who waits, if not a
         client. Raises UpstreamError."""
+        fetched = await self._fetch(repository, reference, want)
+        self._note(repository, reference, fetched)
+        return fetched
+
+    async def _fetch(self, repository: Repository, reference: Reference, want: Want | None) -> StoredManifest | None:
         remote = await self._upstreams[repository.upstream].get_manifest(repository.name, reference, want)
         if remote is None:
-            self._absent.add(repository, reference, self._freshness.absence(repository, reference))
             return None
         digest, manifest = await _checked(remote, reference)
         tag = reference if isinstance(reference, Tag) else None
         await _kept(self._store.manifests.cache(repository, digest, remote.body, manifest, tag), repository)
-        self._absent.remove(repository, reference)
         return StoredManifest(digest, manifest.media_type, remote.body, self._clock())
 
     async def current(
@@ -69,9 +72,15 @@ class RemoteManifests:
         current = await self._look(repository, tag, found, may_fetch, want)
         if current is None:
             await _kept(self._store.manifests.retract(repository, tag), repository)
-        else:
-            self._absent.remove(repository, tag)
+        # Only now: whoever is told that the tag is gone must not see it again.
+        self._note(repository, tag, current)
         return current
+
+    def _note(self, repository: Repository, reference: Reference, current: StoredManifest | None) -> None:
+        if current is None:
+            self._absent.add(repository, reference, self._freshness.absence(repository, reference))
+        else:
+            self._absent.remove(repository, reference)
 
     async def _look(
         self,
@@ -86,9 +95,9 @@ class RemoteManifests:
             digest = await self._upstreams[repository.upstream].head_manifest(repository.name, tag, want)
         except UpstreamBroken:
             may_fetch()  # registries that do not do HEAD properly are many
-            return await self.fetch(repository, tag, want)
+            return await self._fetch(repository, tag, want)
         if digest is None:
-            return await self.fetch(repository, tag, want)  # a tag is gone only where GET says so, whatever that costs
+            return await self._fetch(repository, tag, want)  # a tag is gone only where GET says so, whatever that costs
         is_same = found is not None and digest == found.digest
         current = found if is_same else await self._store.manifests.find(repository, digest)
         if current is None:
@@ -97,7 +106,7 @@ class RemoteManifests:
             current = await self.fetch(repository, digest, want)
         if current is None:
             may_fetch()
-            return await self.fetch(repository, tag, want)
+            return await self._fetch(repository, tag, want)
         await _kept(self._store.manifests.confirm(repository, tag, current.digest), repository)
         return current
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from ocispec.names import Tag
+from storage.repository import Repository
 from tests.conftest import Clock, RunningMirror, Server, config_for, running
 from tests.fakes.faults import Status
 from tests.fakes.images import make_image
@@ -62,6 +64,31 @@ async def test_stale_while_revalidate_does_not_bring_it_back(
     for _ in range(4):
         assert (await asked(mirror))[0] == 404
         clock.advance(8)
+
+
+async def test_nobody_is_told_before_it_is_written_down(
+    hub: FakeHub, server: Server, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or the same client could see it again."""
+    mirror = await warm(hub, server, stale_while_revalidate="1h", negative_ttl=10)
+    manifests = mirror.store.manifests
+    retract, reached, may_go_on = manifests.retract, asyncio.Event(), asyncio.Event()
+
+    async def slowly(repository: Repository, tag: Tag) -> None:
+        reached.set()
+        await may_go_on.wait()
+        await retract(repository, tag)
+
+    monkeypatch.setattr(manifests, "retract", slowly)
+    hub.delete_tag(NAME, "latest")
+    clock.advance(TTL)
+    assert await asked(mirror) == (200, "stale")
+    await asyncio.wait_for(reached.wait(), 10)
+    assert await asked(mirror) == (200, "stale")
+    may_go_on.set()
+    async with asyncio.timeout(10):
+        while (await asked(mirror))[0] != 404:
+            await asyncio.sleep(0.005)
 
 
 async def test_a_failure_does_not_bring_it_back(hub: FakeHub, server: Server, clock: Clock) -> None:
