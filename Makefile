@@ -38,8 +38,8 @@ serve: $(VENV)/.ready  ## run the server on its defaults: 127.0.0.1:5000, store 
 migrate: $(VENV)/.ready  ## bring the index of ./data up to date (serve does it too)
 	@$(BIN)/mirror migrate --config $(CONFIG)
 
-test: setup      ## all tests; what cannot run here is named at the end
-	@$(BIN)/python -m pytest
+test: setup      ## all tests, on all cores; what cannot run here is named at the end
+	@$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 programs: setup  ## the container clients that Debian has no package of, for their tests (needs Go)
 	@$(BIN)/python -m tests.clients
