@@ -38,6 +38,12 @@ async def forget(hub: FakeHub, mirror: RunningMirror, clock: Clock) -> None:
     assert (await asked(mirror))[0] == 404
 
 
+async def until_gone(mirror: RunningMirror) -> None:
+    async with asyncio.timeout(10):
+        while (await asked(mirror))[0] != 404:
+            await asyncio.sleep(0.005)
+
+
 async def test_what_it_costs(hub: FakeHub, server: Server, clock: Clock) -> None:
     """HEAD is not believed alone; after that each question is a GET, as for any tag that is not here."""
     mirror = await warm(hub, server, negative_ttl=10)
@@ -58,9 +64,7 @@ async def test_stale_while_revalidate_does_not_bring_it_back(
     hub.delete_tag(NAME, "latest")
     clock.advance(TTL)
     assert await asked(mirror) == (200, "stale")
-    async with asyncio.timeout(10):
-        while (await asked(mirror))[0] != 404:
-            await asyncio.sleep(0.005)
+    await until_gone(mirror)
     for _ in range(4):
         assert (await asked(mirror))[0] == 404
         clock.advance(8)
@@ -86,9 +90,7 @@ async def test_nobody_is_told_before_it_is_written_down(
     await asyncio.wait_for(reached.wait(), 10)
     assert await asked(mirror) == (200, "stale")
     may_go_on.set()
-    async with asyncio.timeout(10):
-        while (await asked(mirror))[0] != 404:
-            await asyncio.sleep(0.005)
+    await until_gone(mirror)
 
 
 async def test_a_failure_does_not_bring_it_back(hub: FakeHub, server: Server, clock: Clock) -> None:
