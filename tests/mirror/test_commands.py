@@ -217,7 +217,8 @@ async def test_warm__ctrl_c(program: Program, hub: FakeHub) -> None:
     hub.add_index(NAME, "1", INDEX)
     hub.fault("cdn", Hang("body", 10))
     await program.serve(**upstream_environment(hub))
-    command = (sys.executable, "-m", "mirror", "warm", "nginx:1")
+    # Whoever starts the tests in the background may have them ignore the signal, and so whatever they start.
+    command = ("env", "--default-signal=INT", sys.executable, "-m", "mirror", "warm", "nginx:1")
     order = await asyncio.create_subprocess_exec(
         *command,
         env=program.environment,
