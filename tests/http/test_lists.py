@@ -163,7 +163,7 @@ async def test_referrers__filter_that_the_upstream_did_not_apply(hub: FakeHub, m
     ids=str,
 )
 async def test_referrers__upstream_that_fails(hub: FakeHub, server: Server, fault: Fault, status: int) -> None:
-    mirror = await server(upstream={"read_timeout": 0.5, "connect_timeout": 0.5})
+    mirror = await server(upstream={"read_timeout": 1, "connect_timeout": 1})
     hub.referrers = True
     hub.add_image(NAME, "v1", IMAGE)
     hub.fault("referrers", fault)

@@ -20,7 +20,7 @@ KINDS: tuple[Where, ...] = ("manifest", "blob", "tags", "referrers")
 async def held(hub: FakeHub, server: Server) -> RunningMirror:
     hub.add_image(NAME, "v1", IMAGE)
     hub.referrers = True
-    return await server(upstream={"connect_timeout": 0.5, "read_timeout": 0.5})
+    return await server(upstream={"connect_timeout": 1, "read_timeout": 1})
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ HUGE = b'{"token": "' + b"x" * 100_000 + b'"}'
     ids=lambda value: str(value)[:60],
 )
 async def test_token_service_that_fails(hub: FakeHub, server: Server, fault: Fault, status: int) -> None:
-    mirror = await server(upstream={"connect_timeout": 0.5, "read_timeout": 0.5})
+    mirror = await server(upstream={"connect_timeout": 1, "read_timeout": 1})
     hub.add_image(NAME, "latest", IMAGE)
     hub.fault("token", fault)
     async with asyncio.timeout(15):

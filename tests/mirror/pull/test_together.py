@@ -192,9 +192,8 @@ async def test_length_that_only_the_manifest_knows(hub: FakeHub, mirror: Running
     assert got.headers["Content-Length"] == str(len(got.body))
 
 
-async def test_fifty_clients_share_one_failure(hub: FakeHub, server: Server) -> None:
+async def test_fifty_clients_share_one_failure(hub: FakeHub, mirror: RunningMirror) -> None:
     """All of them learn of it; none of them starts another storm of requests."""
-    mirror = await server(upstream={"connect_timeout": 1, "read_timeout": 1})
     hub.add_blob(NAME, DATA)
     await hub.stop("cdn")
     async with asyncio.timeout(10):

@@ -76,9 +76,8 @@ def names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", look_up)
 
 
-async def test_redirect_to_what_is_not_public(hub: FakeHub, server: Server) -> None:
+async def test_redirect_to_what_is_not_public(hub: FakeHub, mirror: RunningMirror) -> None:
     """All at once, each for a blob of its own; most are refused at sight, those with names after a look-up."""
-    mirror = await server(upstream={"connect_timeout": 1, "read_timeout": 1})
     blobs = {location: random_blob(location, 100) for location in NOT_PUBLIC}
     async with Decoy(200, {}, DATA) as decoy:
         port = decoy.host.rpartition(":")[2]
