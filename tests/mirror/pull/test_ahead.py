@@ -288,7 +288,7 @@ async def test_failure_is_shared_and_asked_anew(hub: FakeHub, waiting: RunningMi
     hub._released = asyncio.Event()  # the download goes on waiting for the one before
     hub.fault("cdn", LateFailure(), times=1)
     failed = [asyncio.create_task(get(waiting)) for _ in range(10)]
-    await until(lambda: readers(waiting) == 10)
+    await until(lambda: readers(waiting) == 10 and asked_parts(hub) == [PART])
     hub.release()
     await until(lambda: kept(waiting) == (0, 0))
     assert not any(task.done() for task in failed)  # they wait for the file
